@@ -1,0 +1,178 @@
+//! What can go wrong, and what to do about it.
+
+use crate::model::{Mismatch, OperatorUid, SchemaVersion, StateName};
+use std::io;
+
+/// The result of what can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error from anywhere, as users' own code raises it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong: found and wanted are in the message, the next step is in [`Error::hint`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are named for the words of the message")]
+pub enum Error {
+    /// The operating system refused a read or a write.
+    #[error("cannot {action} {path}")]
+    Io { action: &'static str, path: String, source: io::Error },
+
+    /// There is no manifest where a savepoint was expected.
+    #[error("{path} is not a savepoint: it has no manifest.json")]
+    NotASavepoint { path: String },
+
+    /// A manifest breaks a rule of the format.
+    #[error("{path}: {found}, wanted {wanted} (clause {clause})")]
+    Manifest { path: String, clause: &'static str, found: String, wanted: String },
+
+    /// A savepoint was written by a later major version of the format.
+    #[error("{path}: found format {found}, this program reads formats up to {supported}")]
+    NewerFormat { path: String, found: String, supported: String },
+
+    /// A savepoint needs a feature of the format that this program does not have.
+    #[error("{path}: needs the feature `{feature}`, which this program does not know")]
+    UnknownFeature { path: String, feature: String },
+
+    /// A file is not what the manifest says of it.
+    #[error("{path} is damaged: found {found}, wanted {wanted}")]
+    Damaged { path: String, found: String, wanted: String },
+
+    /// A state file cannot be read or written as Parquet.
+    #[error("{path}: cannot {action} Parquet")]
+    Parquet { action: &'static str, path: String, source: parquet::errors::ParquetError },
+
+    /// A savepoint has no such operator.
+    #[error("{path} has no operator `{uid}`; it has {known}")]
+    NoSuchOperator { path: String, uid: String, known: String },
+
+    /// An operator has no such state.
+    #[error("operator `{uid}` has no state `{state}`; it has {known}")]
+    NoSuchState { uid: OperatorUid, state: String, known: String },
+
+    /// Text from the command line is not a key of a state.
+    #[error("`{found}` is not a key of type {wanted}: {reason}")]
+    NotAKey { found: String, wanted: String, reason: String },
+
+    /// Stored values have a type that does not become the wanted one by itself.
+    #[error("operator `{uid}`, state `{state}`: {detail}")]
+    Incompatible { uid: OperatorUid, state: StateName, detail: Box<Mismatch> },
+
+    /// A state was written with a schema from which no chain of migrations leads to the job's.
+    #[error(
+        "operator `{uid}`, state `{state}`: found schema version {found}, wanted {wanted}, no migration in between"
+    )]
+    NoMigration { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion },
+
+    /// State in a savepoint that no operator of the job claims.
+    #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {rows} rows")]
+    Unmatched { uid: OperatorUid, states: String, rows: u64 },
+
+    /// A migration refused or could not handle a value.
+    #[error(
+        "operator `{uid}`, state `{state}`, key {key}: migration from version {from} to {to} failed on {value}"
+    )]
+    MigrationFailed {
+        uid: OperatorUid,
+        state: StateName,
+        key: String,
+        value: String,
+        from: SchemaVersion,
+        to: SchemaVersion,
+        source: BoxError,
+    },
+
+    /// A job is put together in a way that cannot run.
+    #[error("job `{job}`: {problem}")]
+    Job { job: String, problem: JobProblem },
+
+    /// A newer attempt of the same job has taken over.
+    #[error("attempt {attempt} of job `{job}` is fenced off: attempt {by} has taken over")]
+    Fenced { job: String, attempt: u64, by: u64 },
+
+    /// A record from outside could not be parsed.
+    #[error("{file}, line {line}: {reason}")]
+    Record { file: String, line: u64, reason: String },
+
+    /// A user function failed.
+    #[error("operator `{uid}` failed on key {key}")]
+    UserFunction { uid: OperatorUid, key: String, source: BoxError },
+
+    /// A running job could not be reached or did not do as told.
+    #[error("job `{job}`: {reason}")]
+    Control { job: String, reason: String },
+
+    /// A part of the engine stopped without saying why.
+    #[error("{what} stopped unexpectedly")]
+    Stopped { what: &'static str },
+}
+
+/// What is wrong with a job that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say all")]
+pub enum JobProblem {
+    #[error("a {kind} operator has no uid")]
+    MissingUid { kind: &'static str },
+    #[error("two operators have the uid `{uid}`")]
+    DuplicateUid { uid: String },
+    #[error("`{name}` is not a name: 1 to 255 bytes, no control characters, no space at either end")]
+    BadName { name: String },
+    #[error("{workers} workers for {groups} key groups")]
+    TooManyWorkers { workers: usize, groups: u16 },
+    #[error("operator `{uid}`: the migrations do not form a chain: {detail}")]
+    BrokenChain { uid: String, detail: String },
+    #[error("operator `{uid}`: {reason}")]
+    BadState { uid: String, reason: String },
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done and where.
+    pub(crate) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Returns what to do about it, if there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotASavepoint { .. } => {
+                "name the directory that holds manifest.json; one without it was never finished, or was disposed of"
+                    .to_owned()
+            }
+            Self::NewerFormat { .. } | Self::UnknownFeature { .. } => {
+                "read it with a newer pitlane; nothing was changed".to_owned()
+            }
+            Self::Damaged { .. } => {
+                "run `pitlane verify` for the whole damage, and resume from another savepoint or checkpoint".to_owned()
+            }
+            Self::Incompatible { detail, .. } => detail.hint.clone(),
+            Self::NoMigration { found, .. } => format!(
+                "register a migration that starts from version {found}, or run the release of the job that wrote it"
+            ),
+            Self::Unmatched { uid, .. } => format!(
+                "give an operator the uid `{uid}` again, or leave the state behind with `--drop-unmatched {uid}`"
+            ),
+            Self::MigrationFailed { .. } => {
+                "make the migration answer for this value; nothing was changed, the savepoint is intact".to_owned()
+            }
+            Self::Fenced { .. } => "one job runs once; see `pitlane list` for the attempt that runs".to_owned(),
+            Self::Job { problem, .. } => match problem {
+                JobProblem::MissingUid { .. } => {
+                    "add `.uid(\"...\")`: state is found by it in every later release".to_owned()
+                }
+                JobProblem::DuplicateUid { .. } => "give each operator a uid of its own".to_owned(),
+                JobProblem::TooManyWorkers { groups, .. } => {
+                    format!("start with at most {groups} workers, or give a new job a larger `max_parallelism`")
+                }
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Shows a path for messages.
+pub(crate) fn shown(path: &std::path::Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,13 @@
+//! Change a running streaming job without losing its state.
+//!
+//! (see README.md)
+
+// The derive macros name this crate by its outside name, also in here.
+extern crate self as pitlane;
+
+pub mod error;
+pub mod model;
+pub mod state;
+pub mod storage;
+
+pub use error::{BoxError, Error, Result};

@@ -1,0 +1,276 @@
+//! What a savepoint says of itself, as the crate works with it; the bytes are the affair of `format`.
+
+use super::{
+    DataType, JobName, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateName,
+};
+use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The logical time that a checkpoint closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Digest {
+    /// Reads 64 lower-case hexadecimal digits.
+    pub fn parse(hex: &str) -> Option<Self> {
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
+        let hex = hex.as_bytes();
+        let mut bytes = [0; 32];
+        if hex.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+/// The short id of a savepoint: the first 16 hexadecimal digits of its root hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SavepointId(pub String);
+
+impl fmt::Display for SavepointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who owns an image of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// The user's: kept until it is disposed of.
+    Savepoint,
+    /// The engine's: discarded when superseded.
+    Checkpoint,
+}
+
+/// The manifest of a savepoint: everything but the state itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Who owns the image.
+    pub kind: ImageKind,
+    /// Milliseconds since 1970 at which it was written.
+    pub created_ms: u64,
+    /// The program that wrote it, such as `pitlane 0.1.0`.
+    pub writer: String,
+    /// The job that it is an image of.
+    pub job: JobInfo,
+    /// The epoch that it closes.
+    pub epoch: Epoch,
+    /// The image that the job started from, if it started from one.
+    pub parent: Option<SavepointId>,
+    /// What users wrote on it.
+    pub labels: BTreeMap<String, String>,
+    /// The number of key groups.
+    pub max_parallelism: MaxParallelism,
+    /// The number of workers that wrote it.
+    pub parallelism: u32,
+    /// Where each source resumes.
+    pub sources: Vec<SourceEntry>,
+    /// The state, by operator.
+    pub operators: Vec<OperatorEntry>,
+    /// Members that this version does not know; kept on rewrite.
+    pub unknown: Map<String, Json>,
+}
+
+/// The job, the release and the attempt that wrote an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobInfo {
+    /// The name of the job.
+    pub name: JobName,
+    /// The release of its code.
+    pub release: String,
+    /// The branch of its history; `main` unless the job was forked.
+    pub branch: String,
+    /// Counts the starts of the job on this branch, from 1.
+    pub attempt: u64,
+}
+
+/// Where one source resumes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceEntry {
+    /// The source's operator uid.
+    pub uid: OperatorUid,
+    /// One position for each split that was started.
+    pub positions: Vec<SourcePosition>,
+}
+
+impl SourceEntry {
+    /// Returns the watermark of the source: the least of its unfinished splits, `None` before the first event.
+    pub fn watermark_ms(&self) -> Option<i64> {
+        let least = |finished: bool| {
+            let mut marks = self.positions.iter().filter(|p| p.finished == finished).map(|p| p.watermark_ms);
+            marks.try_fold(None, |least: Option<i64>, mark| {
+                let mark = mark?;
+                Some(Some(least.map_or(mark, |l| l.min(mark))))
+            })
+        };
+        least(false).unwrap_or(None).or_else(|| {
+            let all_finished = self.positions.iter().all(|p| p.finished);
+            all_finished.then(|| self.positions.iter().filter_map(|p| p.watermark_ms).max()).flatten()
+        })
+    }
+}
+
+/// Where one split of a source resumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePosition {
+    /// Names the split; for files, the path as the job gave it.
+    pub split: String,
+    /// How far the split was read, in the source's own unit; for files, bytes after decompression.
+    pub offset: u64,
+    /// The number of records that were read.
+    pub records: u64,
+    /// Whether the split was read to its end.
+    pub finished: bool,
+    /// The watermark after the last record, in milliseconds; none before the first.
+    pub watermark_ms: Option<i64>,
+}
+
+/// The state of one operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorEntry {
+    /// The operator's identity.
+    pub uid: OperatorUid,
+    /// What it is: `source`, `flat_map_with_state`, `reduce`, `sink`, ...
+    pub kind: String,
+    /// Its states, by name.
+    pub states: Vec<StateEntry>,
+}
+
+/// How a state is scoped and shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// Keyed: one value a key.
+    Value,
+    /// Operator state: a list of elements that is dealt out among the instances.
+    List,
+}
+
+impl StateKind {
+    /// Returns the word for it in manifests and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::List => "list",
+        }
+    }
+}
+
+/// One state of one operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateEntry {
+    /// The name of the state inside its operator.
+    pub name: StateName,
+    /// How it is scoped and shaped.
+    pub kind: StateKind,
+    /// The type of its keys, for keyed state.
+    pub key: Option<DataType>,
+    /// Every schema that a file of this state is written in; the first is the one of the job that wrote the image.
+    pub schemas: Vec<Schema>,
+    /// The files with its rows.
+    pub files: Vec<FileEntry>,
+}
+
+impl StateEntry {
+    /// Returns the number of rows in all files.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|f| f.rows).sum()
+    }
+
+    /// Returns the size of all files in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.size_bytes).sum()
+    }
+
+    /// Returns the schema that `file` is written in.
+    ///
+    /// # Panics
+    ///
+    /// If `file` is not one of this state's files: a manifest that was read has only valid indices.
+    pub fn schema_of(&self, file: &FileEntry) -> &Schema {
+        &self.schemas[file.schema]
+    }
+
+    /// Returns the number of rows under each schema version, oldest first.
+    pub fn rows_by_version(&self) -> BTreeMap<SchemaVersion, u64> {
+        let mut rows = BTreeMap::new();
+        for file in &self.files {
+            *rows.entry(self.schema_of(file).version).or_default() += file.rows;
+        }
+        rows
+    }
+}
+
+/// One state file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Where it lies, relative to the manifest, with `/` between the parts.
+    pub path: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The SHA-256 of all its bytes.
+    pub sha256: Digest,
+    /// The size of its tail in bytes: page index, footer, length and magic.
+    pub tail_bytes: u64,
+    /// The SHA-256 of its tail, so that a reader can trust the footer without reading the rest.
+    pub tail_sha256: Digest,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Which of the state's schemas its rows have.
+    pub schema: usize,
+    /// The key groups of its rows, for keyed state; none if it has no rows.
+    pub key_groups: Option<KeyGroupRange>,
+}
+
+impl Manifest {
+    /// Returns the operator with this uid.
+    pub fn operator(&self, uid: &OperatorUid) -> Option<&OperatorEntry> {
+        self.operators.iter().find(|o| &o.uid == uid)
+    }
+
+    /// Returns all states with their operators.
+    pub fn states(&self) -> impl Iterator<Item = (&OperatorEntry, &StateEntry)> {
+        self.operators.iter().flat_map(|o| o.states.iter().map(move |s| (o, s)))
+    }
+
+    /// Returns all state files.
+    pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.states().flat_map(|(_, s)| s.files.iter())
+    }
+}
+
+impl OperatorEntry {
+    /// Returns the state with this name.
+    pub fn state(&self, name: &StateName) -> Option<&StateEntry> {
+        self.states.iter().find(|s| &s.name == name)
+    }
+}
