@@ -102,6 +102,26 @@ pub enum Error {
     #[error("job `{job}`: {reason}")]
     Control { job: String, reason: String },
 
+    /// A running job said no.
+    #[error("job `{job}`: {reason}")]
+    JobRefused { job: String, reason: String, hint: Option<String> },
+
+    /// No running job has this id or name.
+    #[error("no job `{name}` is running; {}", if known.is_empty() { "none is".to_owned() } else { format!("there is {known}") })]
+    NoSuchJob { name: String, known: String },
+
+    /// Several running jobs have this name.
+    #[error("`{name}` is the name of several running jobs: {candidates}")]
+    AmbiguousJob { name: String, candidates: String },
+
+    /// The path of a running job's socket is longer than the system takes.
+    #[error("{path}: found a socket path of {found} bytes, wanted at most {limit}")]
+    SocketPath { path: String, found: usize, limit: usize },
+
+    /// The directory for the sockets of running jobs is open to others.
+    #[error("{path} is not a private directory: found {found}, wanted {wanted}")]
+    RunDir { path: String, found: String, wanted: String },
+
     /// A part of the engine stopped without saying why.
     #[error("{what} stopped unexpectedly")]
     Stopped { what: &'static str },
@@ -156,6 +176,14 @@ impl Error {
             Self::MigrationFailed { .. } => {
                 "make the migration answer for this value; nothing was changed, the savepoint is intact".to_owned()
             }
+            Self::JobRefused { hint, .. } => return hint.clone(),
+            Self::Control { .. } => "see `pitlane list`, and what the job itself has written".to_owned(),
+            Self::NoSuchJob { .. } => {
+                "`pitlane list` shows the jobs; give the `--run-dir` that the job was started with".to_owned()
+            }
+            Self::AmbiguousJob { .. } => "name one by its id".to_owned(),
+            Self::SocketPath { .. } => "set PITLANE_RUN_DIR to a shorter directory".to_owned(),
+            Self::RunDir { path, .. } => format!("remove {path}, or set PITLANE_RUN_DIR to a directory of your own"),
             Self::Fenced { .. } => "one job runs once; see `pitlane list` for the attempt that runs".to_owned(),
             Self::Job { problem, .. } => match problem {
                 JobProblem::MissingUid { .. } => {

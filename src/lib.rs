@@ -5,6 +5,7 @@
 // The derive macros name this crate by its outside name, also in here.
 extern crate self as pitlane;
 
+pub mod control;
 pub mod error;
 pub mod model;
 pub mod state;
