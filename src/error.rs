@@ -42,6 +42,10 @@ pub enum Error {
     #[error("{path}: cannot {action} Parquet")]
     Parquet { action: &'static str, path: String, source: parquet::errors::ParquetError },
 
+    /// Rows that were to be written break a rule of the format: a fault of the program that writes them.
+    #[error("{path}: cannot write these rows: found {found}, wanted {wanted}")]
+    Rows { path: String, found: String, wanted: String },
+
     /// A savepoint has no such operator.
     #[error("{path} has no operator `{uid}`; it has {known}")]
     NoSuchOperator { path: String, uid: String, known: String },

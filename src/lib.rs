@@ -7,7 +7,9 @@ extern crate self as pitlane;
 
 pub mod control;
 pub mod error;
+pub mod format;
 pub mod model;
+pub mod savepoint;
 pub mod state;
 pub mod storage;
 

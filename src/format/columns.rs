@@ -1,0 +1,83 @@
+//! The columns of a state file (clauses PQ-1 to PQ-3).
+
+use crate::model::{DataType, MaxParallelism, StateKind};
+use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The member of a field's metadata that holds its Parquet field id.
+pub(crate) const FIELD_ID: &str = "PARQUET:field_id";
+
+/// The field id of the column `kg`.
+const KG_ID: i32 = 1;
+/// The field id of the column `key`.
+const KEY_ID: i32 = 2;
+/// The field id of the column `value`.
+const VALUE_ID: i32 = 4;
+/// The field id of the column `idx`.
+const IDX_ID: i32 = 5;
+
+/// What the rows of a state file are: the types of its columns, and how keys spread over key groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateColumns {
+    /// Keyed state has the columns `kg`, `key` and `value`; a list has `idx` and `value`.
+    pub kind: StateKind,
+    /// The type of the keys, for keyed state.
+    pub key: Option<DataType>,
+    /// The type of the values under the schema of the file.
+    pub value: DataType,
+    /// The number of key groups.
+    pub max_parallelism: MaxParallelism,
+}
+
+impl StateColumns {
+    /// Returns the Arrow schema of the batches that such a file takes and gives.
+    ///
+    /// Keyed state: `kg` (UInt16, field id 1), `key` (2), `value` (4). List: `idx` (UInt32, 5), `value` (4).
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let plain = |name: &str, data_type, id: i32| {
+            Field::new(name, data_type, false)
+                .with_metadata(HashMap::from([(FIELD_ID.to_owned(), id.to_string())]))
+        };
+        let value = arrow_field("value", &self.value, VALUE_ID);
+        let fields = match (self.kind, &self.key) {
+            (StateKind::Value, Some(key)) => {
+                vec![plain("kg", ArrowType::UInt16, KG_ID), arrow_field("key", key, KEY_ID), value]
+            }
+            (StateKind::Value, None) => vec![plain("kg", ArrowType::UInt16, KG_ID), value],
+            (StateKind::List, _) => vec![plain("idx", ArrowType::UInt32, IDX_ID), value],
+        };
+        Arc::new(Schema::new(fields))
+    }
+}
+
+// The mapping of types belongs to `model::columns`; until that lands, the plain types are enough.
+fn arrow_field(name: &str, data_type: &DataType, id: i32) -> Field {
+    let (arrow, nullable) = arrow_type(data_type);
+    Field::new(name, arrow, nullable).with_metadata(HashMap::from([(FIELD_ID.to_owned(), id.to_string())]))
+}
+
+fn arrow_type(data_type: &DataType) -> (ArrowType, bool) {
+    let plain = match data_type {
+        DataType::Bool | DataType::Unit => ArrowType::Boolean,
+        DataType::I32 => ArrowType::Int32,
+        DataType::I64 => ArrowType::Int64,
+        DataType::U64 => ArrowType::UInt64,
+        DataType::U32 => ArrowType::UInt32,
+        DataType::F64 => ArrowType::Float64,
+        DataType::String => ArrowType::Utf8,
+        DataType::Option(inner) => return (arrow_type(inner).0, true),
+        DataType::Tuple(parts) => ArrowType::Struct(
+            parts
+                .iter()
+                .enumerate()
+                .map(|(i, part)| arrow_field(&format!("f{i}"), part, 100 + i as i32))
+                .collect(),
+        ),
+        DataType::Struct(fields) => ArrowType::Struct(
+            fields.iter().map(|f| arrow_field(&f.name, &f.data_type, f.column_id())).collect(),
+        ),
+        _ => ArrowType::Binary,
+    };
+    (plain, false)
+}

@@ -1,0 +1,201 @@
+//! Whole savepoints: opened lazily by their manifest, read state by state, written, published and verified.
+//!
+//! Opening reads the manifest alone. A state file is opened, and checked, when it is first wanted; its rows
+//! are checked when they are first read. Nothing needs a savepoint in memory.
+
+mod get;
+mod scan;
+mod state_file;
+mod verify;
+mod writer;
+
+pub use crate::format::StateColumns;
+pub use get::Found;
+pub use scan::{Scan, ScanBatch};
+pub use state_file::{RowGroup, StateFile};
+pub use verify::{Depth, Problem, Report, verify};
+pub use writer::{Sealed, StateFileWriter, publish, seal};
+
+use crate::error::{Error, Result, shown};
+use crate::format::layout;
+use crate::model::{FileEntry, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateName};
+use crate::storage::{LocalStore, Store};
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A savepoint, or a checkpoint, whose manifest was read and found right.
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    store: Arc<dyn Store>,
+    dir: String,
+    id: SavepointId,
+    manifest: Arc<Manifest>,
+}
+
+impl Savepoint {
+    /// Opens the savepoint in a local directory, given as a path or as a `file://` URL.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotASavepoint`] without a manifest; [`Error::Manifest`], [`Error::Damaged`],
+    /// [`Error::NewerFormat`] or [`Error::UnknownFeature`] if the manifest is not one that can be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let path = path.to_str().and_then(|text| text.strip_prefix("file://")).map_or(path, Path::new);
+        let store = LocalStore::open(path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotASavepoint { path: shown(path) },
+            _ => Error::Io { action: "open", path: shown(path), source },
+        })?;
+        Self::open_in(Arc::new(store), "")
+    }
+
+    /// Opens the savepoint in the directory `dir` of a store; the empty directory is the store's root.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_in(store: Arc<dyn Store>, dir: &str) -> Result<Self> {
+        let path = layout::manifest_path(dir);
+        let shown = store.describe(&path);
+        match store.open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::NotASavepoint { path: store.describe(dir) })
+            }
+            Err(source) => Err(Error::Io { action: "open", path: shown, source }),
+            Ok(_) => Err(Error::NotASavepoint { path: shown }),
+        }
+    }
+
+    /// Returns the short id.
+    pub fn id(&self) -> &SavepointId {
+        &self.id
+    }
+
+    /// Returns the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Shows where the savepoint is, for messages.
+    pub fn location(&self) -> String {
+        self.store.describe(&self.dir)
+    }
+
+    /// Returns the operator with this uid.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchOperator`] with the uids that there are.
+    pub fn operator(&self, uid: &str) -> Result<OperatorView<'_>> {
+        self.operators().find(|operator| operator.entry.uid.as_str() == uid).ok_or_else(|| {
+            Error::NoSuchOperator {
+                path: self.location(),
+                uid: uid.to_owned(),
+                known: listed(self.manifest.operators.iter().map(|o| &o.uid)),
+            }
+        })
+    }
+
+    /// Returns all operators, in the order of the manifest.
+    pub fn operators(&self) -> impl Iterator<Item = OperatorView<'_>> {
+        self.manifest.operators.iter().map(|entry| OperatorView { savepoint: self, entry })
+    }
+
+    /// Opens a state file: checks its size, its tail, its footer, and its columns against the manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] with the file if one of them is not as the manifest says; [`Error::Io`].
+    pub fn state_file(&self, state: &StateEntry, file: &FileEntry) -> Result<StateFile> {
+        StateFile::open(self, state, file)
+    }
+
+    /// Returns the columns of a file of `state`.
+    pub fn columns(&self, state: &StateEntry, file: &FileEntry) -> StateColumns {
+        StateColumns {
+            kind: state.kind,
+            key: state.key.clone(),
+            value: state.schema_of(file).data_type.clone(),
+            max_parallelism: self.manifest.max_parallelism,
+        }
+    }
+}
+
+/// One operator of a savepoint.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorView<'a> {
+    savepoint: &'a Savepoint,
+    entry: &'a OperatorEntry,
+}
+
+impl<'a> OperatorView<'a> {
+    /// Returns what the manifest says of the operator.
+    pub fn entry(&self) -> &'a OperatorEntry {
+        self.entry
+    }
+
+    /// Returns the state with this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchState`] with the names that there are.
+    pub fn state(&self, name: &str) -> Result<StateView<'a>> {
+        self.states().find(|state| state.entry.name.as_str() == name).ok_or_else(|| Error::NoSuchState {
+            uid: OperatorUid::clone(&self.entry.uid),
+            state: name.to_owned(),
+            known: listed(self.entry.states.iter().map(|s: &StateEntry| -> &StateName { &s.name })),
+        })
+    }
+
+    /// Returns all states of the operator, in the order of the manifest.
+    pub fn states(&self) -> impl Iterator<Item = StateView<'a>> + use<'a> {
+        let Self { savepoint, entry: operator } = *self;
+        operator.states.iter().map(move |entry| StateView { savepoint, operator, entry })
+    }
+}
+
+/// One state of one operator of a savepoint.
+#[derive(Clone, Copy, Debug)]
+pub struct StateView<'a> {
+    savepoint: &'a Savepoint,
+    operator: &'a OperatorEntry,
+    entry: &'a StateEntry,
+}
+
+impl<'a> StateView<'a> {
+    /// Returns what the manifest says of the state.
+    pub fn entry(&self) -> &'a StateEntry {
+        self.entry
+    }
+
+    /// Returns the operator that the state belongs to.
+    pub fn operator(&self) -> &'a OperatorEntry {
+        self.operator
+    }
+
+    /// Returns the savepoint that the state belongs to.
+    pub fn savepoint(&self) -> &'a Savepoint {
+        self.savepoint
+    }
+
+    /// Opens the file with this position in the entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Savepoint::state_file`].
+    ///
+    /// # Panics
+    ///
+    /// If the state has no such file.
+    pub fn file(&self, index: usize) -> Result<StateFile> {
+        self.savepoint.state_file(self.entry, &self.entry.files[index])
+    }
+}
+
+/// Lists names for a message.
+fn listed<T: fmt::Display>(names: impl Iterator<Item = T>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
