@@ -1,9 +1,12 @@
-//! A state value without its Rust type: what tools show, compare and take from the command line.
+//! A state value without its Rust type: what tools show and compare.
+//!
+//! How values become columns is the affair of `column_write`, how they become JSON and what a person may type,
+//! that of `value_json`.
 
-use super::DataType;
+use super::columns::join;
 use std::fmt;
 
-/// One value of any [`DataType`].
+/// One value of any [`DataType`](super::DataType).
 ///
 /// Floats compare by their bits, as stored state does: NaN equals NaN, and 0 does not equal -0.
 #[derive(Clone, Debug)]
@@ -61,3 +64,146 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+/// Something is not a value of the type that it was taken for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAValue {
+    /// Where in the type: field names joined by dots, empty at the root.
+    pub place: String,
+    /// What there is.
+    pub found: String,
+    /// What the type needs.
+    pub wanted: String,
+}
+
+impl NotAValue {
+    pub(crate) fn new(found: impl fmt::Display, wanted: impl fmt::Display) -> Self {
+        Self { place: String::new(), found: found.to_string(), wanted: wanted.to_string() }
+    }
+
+    pub(crate) fn inside(mut self, name: &str) -> Self {
+        self.place = join(name, &self.place);
+        self
+    }
+}
+
+impl fmt::Display for NotAValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        write!(f, "found {}, wanted {}", self.found, self.wanted)
+    }
+}
+
+impl std::error::Error for NotAValue {}
+
+/// Shows bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Shows the value for people: strings in quotes, structs as `{a: 1}`, an option as its value or `none`.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit => f.write_str("()"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::Uint(value) => value.fmt(f),
+            Self::F32(value) => write!(f, "{value:?}"),
+            Self::F64(value) => write!(f, "{value:?}"),
+            Self::Char(value) => write!(f, "{value:?}"),
+            Self::String(value) => write!(f, "{value:?}"),
+            Self::Bytes(bytes) => write!(f, "0x{}", hex(bytes)),
+            Self::Option(None) => f.write_str("none"),
+            // Without the word, none and none inside of some would look alike.
+            Self::Option(Some(value)) if matches!(**value, Self::Option(_)) => write!(f, "some({value})"),
+            Self::Option(Some(value)) => value.fmt(f),
+            Self::List(items) => separated(f, "[", items, "]", |f, item| item.fmt(f)),
+            Self::Map(pairs) => separated(f, "{", pairs, "}", |f, (key, value)| write!(f, "{key}: {value}")),
+            Self::Tuple(parts) => {
+                separated(f, "(", parts, if parts.len() == 1 { ",)" } else { ")" }, |f, part| part.fmt(f))
+            }
+            Self::Struct(fields) => {
+                separated(f, "{", fields, "}", |f, (name, value)| write!(f, "{name}: {value}"))
+            }
+            Self::Enum(tag, None) => f.write_str(tag),
+            Self::Enum(tag, Some(data)) => match **data {
+                Self::Struct(_) | Self::Tuple(_) => write!(f, "{tag}{data}"),
+                _ => write!(f, "{tag}({data})"),
+            },
+            Self::Msgpack(bytes) => match rmp_serde::from_slice::<serde_json::Value>(bytes) {
+                Ok(json) => json.fmt(f),
+                Err(_) => write!(f, "0x{}", hex(bytes)),
+            },
+        }
+    }
+}
+
+fn separated<T>(
+    f: &mut fmt::Formatter<'_>,
+    open: &str,
+    items: &[T],
+    close: &str,
+    show: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    f.write_str(open)?;
+    for (i, item) in items.iter().enumerate() {
+        f.write_str(if i > 0 { ", " } else { "" })?;
+        show(f, item)?;
+    }
+    f.write_str(close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_compare_by_their_bits() {
+        assert_ne!(Value::F64(0.0), Value::F64(-0.0));
+        assert_eq!(Value::F32(f32::NAN), Value::F32(f32::NAN));
+        assert_ne!(Value::F32(1.0), Value::F64(1.0));
+    }
+
+    #[test]
+    fn values_are_shown_for_people() {
+        let some = |value| Value::Option(Some(Box::new(value)));
+        let data = |tag: &str, value| Value::Enum(tag.to_owned(), Some(Box::new(value)));
+        let point = Value::Struct(vec![
+            ("a".to_owned(), Value::Int(1)),
+            ("b".to_owned(), Value::String("x\"\n".to_owned())),
+        ]);
+        for (value, shown) in [
+            (Value::Unit, "()"),
+            (Value::Tuple(vec![Value::Bool(true), Value::Int(-5)]), "(true, -5)"),
+            (Value::Tuple(vec![Value::Uint(5)]), "(5,)"),
+            (Value::F64(1.0), "1.0"),
+            (Value::F32(0.1), "0.1"),
+            (Value::F64(f64::NEG_INFINITY), "-inf"),
+            (Value::Char('ä'), "'ä'"),
+            (Value::Bytes(vec![0, 255]), "0x00ff"),
+            (Value::Option(None), "none"),
+            (some(Value::Int(3)), "3"),
+            (some(Value::Option(None)), "some(none)"),
+            (some(some(Value::Int(3))), "some(3)"),
+            (Value::List(vec![Value::Int(1), Value::Int(2)]), "[1, 2]"),
+            (Value::Map(vec![(Value::Char('k'), Value::Unit)]), "{'k': ()}"),
+            (Value::Enum("On".to_owned(), None), "On"),
+            (data("On", Value::Int(2)), "On(2)"),
+            (data("On", Value::Tuple(vec![Value::Int(2), Value::Unit])), "On(2, ())"),
+            (data("At", point.clone()), r#"At{a: 1, b: "x\"\n"}"#),
+            (point, r#"{a: 1, b: "x\"\n"}"#),
+            (Value::Msgpack(rmp_serde::to_vec(&("a", 1)).unwrap()), r#"["a",1]"#),
+            (Value::Msgpack(vec![0xC1]), "0xc1"),
+        ] {
+            assert_eq!(value.to_string(), shown, "{value:?}");
+        }
+    }
+}

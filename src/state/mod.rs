@@ -3,7 +3,9 @@
 //! A type that implements [`State`] can be kept by an operator and stored in a savepoint; `#[derive(State)]`
 //! implements it. The type's [`Build`] turns values into Arrow arrays and its [`Read`] turns arrays back;
 //! both are generated code on plain vectors, without a detour over a generic value.
-//! The layout of the arrays is fixed by [`arrow_type`] (clauses TY-*).
+//! The layout of the arrays is fixed by [`arrow_type`](crate::model::arrow_type) (clauses TY-*).
+
+pub use crate::model::ColumnMismatch;
 
 use crate::model::DataType;
 use arrow::array::ArrayRef;
@@ -25,7 +27,7 @@ pub trait State: Sized + 'static {
     fn data_type() -> DataType;
 }
 
-/// Collects values of one type into an Arrow array of the layout that [`arrow_type`] gives for the type.
+/// Collects values of one type into an Arrow array of the layout that [`arrow_type`](crate::model::arrow_type) gives for the type.
 pub trait Build<T>: Default + Send + 'static {
     /// Adds a value.
     fn append(&mut self, value: &T);
@@ -61,17 +63,6 @@ pub trait Read<T>: Sized + Send + 'static {
     ///
     /// If `row` is not below the length of the array.
     fn read(&self, row: usize) -> T;
-}
-
-/// An array does not hold values of the type that it was opened as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ColumnMismatch {
-    /// Where in the type: field names joined by dots, empty at the root.
-    pub place: String,
-    /// What the column holds.
-    pub found: String,
-    /// What the type needs.
-    pub wanted: String,
 }
 
 /// A state type that can be a key: it has a canonical encoding, whose order is the order of keys on disk.
