@@ -68,6 +68,14 @@ pub enum Error {
     )]
     NoMigration { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion },
 
+    /// A state was written by a later release than the job.
+    #[error("operator `{uid}`, state `{state}`: found schema version {found}, wanted at most {wanted}")]
+    NewerSchema { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion },
+
+    /// A program was asked to describe itself as a job, and what it printed is no description.
+    #[error("{program} does not describe a job: found {found}, wanted {wanted}")]
+    Description { program: String, found: String, wanted: String },
+
     /// State in a savepoint that no operator of the job claims.
     #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {rows} rows")]
     Unmatched { uid: OperatorUid, states: String, rows: u64 },
@@ -174,6 +182,12 @@ impl Error {
             Self::NoMigration { found, .. } => format!(
                 "register a migration that starts from version {found}, or run the release of the job that wrote it"
             ),
+            Self::NewerSchema { found, .. } => format!(
+                "run a release of the job that knows version {found}; state does not go back to an older schema"
+            ),
+            Self::Description { .. } => {
+                "name a job's binary, built with the release of pitlane that this program is from".to_owned()
+            }
             Self::Unmatched { uid, .. } => format!(
                 "give an operator the uid `{uid}` again, or leave the state behind with `--drop-unmatched {uid}`"
             ),

@@ -8,6 +8,7 @@ extern crate self as pitlane;
 pub mod control;
 pub mod error;
 pub mod format;
+pub mod migrate;
 pub mod model;
 pub mod savepoint;
 pub mod state;

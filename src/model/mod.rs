@@ -17,7 +17,7 @@ mod value_json;
 pub use column_read::value_at;
 pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
-pub use evolution::Mismatch;
+pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
 pub use key_encoding::{encode_value, key_problem};
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, hash_key};
 pub use manifest::{

@@ -1,0 +1,59 @@
+//! Old types to new ones: what a user writes, what happens by itself, and what is decided before anything starts.
+//!
+//! A state value has a schema, stored beside the data. A job declares the schema that it works with and the
+//! migrations that lead to it; [`route_over`] decides for each stored schema how
+//! its values get there.
+
+mod description;
+mod route;
+
+pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+pub use route::{RouteDecision, RouteError, route_over};
+
+use crate::error::BoxError;
+use crate::model::Value;
+use crate::state::State;
+
+/// Leads one version of a state's type to the next.
+///
+/// A deterministic function of key and old value: it looks at nothing else, so that it gives the same result
+/// whether it runs when a key is first touched or offline over all keys. A type is named by the schema version
+/// in which it first appeared, a migration by the one it leads to.
+///
+/// # Examples
+///
+/// ```ignore
+/// use pitlane::migrate::Migration;
+/// use pitlane::model::Value;
+/// use pitlane::BoxError;
+///
+/// /// Adds the worst delay; carriers counted under version 1 start it at 0.
+/// pub struct CountToV2;
+///
+/// impl Migration for CountToV2 {
+///     type From = (String, i32);
+///     type To = (String, i64, i32);
+///     const TO: u32 = 2;
+///
+///     fn migrate(&self, _key: &Value, (carrier, delayed): Self::From) -> Result<Option<Self::To>, BoxError> {
+///         Ok(Some((carrier, 0, delayed)))
+///     }
+/// }
+/// ```
+pub trait Migration: Send + Sync + 'static {
+    /// The type that it takes.
+    type From: State;
+    /// The type that it makes.
+    type To: State;
+    /// The schema version that it takes.
+    const FROM: u32 = <Self::From as State>::VERSION;
+    /// The schema version that it makes.
+    const TO: u32 = <Self::To as State>::VERSION;
+
+    /// Makes the new value; `None` lets the key go.
+    ///
+    /// # Errors
+    ///
+    /// An error stops the job with the key and the value shown; nothing is changed then.
+    fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError>;
+}

@@ -1,0 +1,47 @@
+//! Plain types: which are wider than which (clause EV-5).
+
+use crate::model::DataType;
+
+/// Returns whether each value of `from` is a value of the wider plain type `to` (clause EV-5).
+pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Char, F32, F64, String};
+    match (from, to) {
+        (F32, F64) | (Char, String) => true,
+        (from, F32) => bits(from).is_some_and(|(_, bits)| bits <= 16),
+        (from, F64) => bits(from).is_some_and(|(_, bits)| bits <= 32),
+        _ => match (bits(from), bits(to)) {
+            (Some((from_signed, from)), Some((to_signed, to))) => from < to && (to_signed || !from_signed),
+            _ => false,
+        },
+    }
+}
+
+/// Returns whether an integer type is signed, and its width in bits.
+fn bits(data_type: &DataType) -> Option<(bool, u32)> {
+    Some(match data_type {
+        DataType::I8 => (true, 8),
+        DataType::I16 => (true, 16),
+        DataType::I32 => (true, 32),
+        DataType::I64 => (true, 64),
+        DataType::I128 => (true, 128),
+        DataType::U8 => (false, 8),
+        DataType::U16 => (false, 16),
+        DataType::U32 => (false, 32),
+        DataType::U64 => (false, 64),
+        DataType::U128 => (false, 128),
+        _ => return None,
+    })
+}
+
+/// Says why `from` does not become `to` by itself.
+pub(super) fn why_not(from: &DataType, to: &DataType) -> String {
+    let float = |t: &DataType| matches!(t, DataType::F32 | DataType::F64);
+    let number = |t: &DataType| float(t) || bits(t).is_some();
+    if bits(from).is_some() && float(to) {
+        format!("large values would lose digits as {to}")
+    } else if number(from) && number(to) {
+        format!("not every {from} fits into {to}")
+    } else {
+        format!("no rule leads from {from} to {to}")
+    }
+}
