@@ -1,13 +1,17 @@
 //! Old types to new ones: what a user writes, what happens by itself, and what is decided before anything starts.
 //!
 //! A state value has a schema, stored beside the data. A job declares the schema that it works with and the
-//! migrations that lead to it; [`route_over`] decides for each stored schema how
+//! migrations that lead to it; [`Chain`] puts both together, [`route_over`] decides for each stored schema how
 //! its values get there.
 
+mod chain;
 mod description;
+mod project;
 mod route;
 
+pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+pub use project::project;
 pub use route::{RouteDecision, RouteError, route_over};
 
 use crate::error::BoxError;

@@ -197,8 +197,8 @@ impl Walk {
                 self.mismatches.push(Mismatch {
                     place: place.to_owned(),
                     found: format!("the default {default}"),
-                    wanted: wrong.wanted,
-                    reason: wrong.reason,
+                    wanted: field.data_type.to_string(),
+                    reason: wrong.to_string(),
                     hint: "give the field a default of its own type".to_owned(),
                 });
             }
