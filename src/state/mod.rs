@@ -5,7 +5,28 @@
 //! both are generated code on plain vectors, without a detour over a generic value.
 //! The layout of the arrays is fixed by [`arrow_type`](crate::model::arrow_type) (clauses TY-*).
 
+#[doc(hidden)]
+pub mod generated;
+mod keys;
+mod list;
+mod map;
+mod option;
+mod plain;
+mod text;
+mod tuple;
+
 pub use crate::model::ColumnMismatch;
+pub use list::{ListBuilder, ListReader, Sequence};
+pub use map::{MapBuilder, MapReader, Mapping};
+pub use option::{BoxBuilder, BoxReader, OptionBuilder, OptionReader};
+pub use plain::{
+    BoolBuilder, BoolReader, PlainBuilder, PlainReader, UnitBuilder, UnitReader, WideBuilder, WideReader,
+};
+pub use text::{
+    BinaryBuilder, BinaryReader, Bytes, FixedBuilder, FixedBytes, FixedReader, Msgpack, TextBuilder,
+    TextReader,
+};
+pub use tuple::{TupleBuilder, TupleReader};
 
 use crate::model::DataType;
 use arrow::array::ArrayRef;
@@ -13,6 +34,13 @@ use arrow::buffer::NullBuffer;
 use std::cmp::Ordering;
 
 /// A type whose values can be kept in state and stored in a savepoint.
+///
+/// Implemented for the usual types of the standard library; derived for structs and enums.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept in state",
+    label = "this type has no columns",
+    note = "derive them: `#[derive(State)]`; or, for a type that has only serde, wrap it: `pitlane::state::Msgpack<{Self}>`"
+)]
 pub trait State: Sized + 'static {
     /// Collects values into an array.
     type Builder: Build<Self>;
@@ -27,9 +55,15 @@ pub trait State: Sized + 'static {
     fn data_type() -> DataType;
 }
 
-/// Collects values of one type into an Arrow array of the layout that [`arrow_type`](crate::model::arrow_type) gives for the type.
+/// Collects values of one type into an Arrow array of the layout that [`arrow_type`](crate::model::arrow_type)
+/// gives for the type.
 pub trait Build<T>: Default + Send + 'static {
     /// Adds a value.
+    ///
+    /// # Panics
+    ///
+    /// If the strings or the list elements of the array exceed 2 GiB; [`size_hint_bytes`](Self::size_hint_bytes)
+    /// tells in time.
     fn append(&mut self, value: &T);
 
     /// Adds a place that holds no value, because an outer level is absent there.
@@ -43,19 +77,35 @@ pub trait Build<T>: Default + Send + 'static {
         self.len() == 0
     }
 
+    /// Returns a number that no offset in the array exceeds: bytes of strings, and elements of lists.
+    ///
+    /// An offset has 31 bits. Callers finish the array long before that.
+    fn size_hint_bytes(&self) -> usize;
+
     /// Takes the array out, leaving the builder empty; `validity` marks the absent places, if there are any.
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef;
 }
 
 /// Takes values of one type out of an Arrow array.
 pub trait Read<T>: Sized + Send + 'static {
+    /// Takes a column of a state file: an array in which no outer level is absent anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Read::open`].
+    fn new(array: &ArrayRef) -> Result<Self, ColumnMismatch> {
+        Self::open(array, None)
+    }
+
     /// Takes `array`, checking once that every present place holds a value of the type.
+    ///
+    /// Places that `present` marks as null are absent at an outer level: they may hold anything.
     ///
     /// # Errors
     ///
     /// [`ColumnMismatch`] if the array has another layout, or content that no value has, such as an unknown
-    /// enum tag. Places that an outer level marks absent may hold anything.
-    fn new(array: &ArrayRef) -> Result<Self, ColumnMismatch>;
+    /// enum tag, or a null where the type has none.
+    fn open(array: &ArrayRef, present: Option<&NullBuffer>) -> Result<Self, ColumnMismatch>;
 
     /// Returns the value at `row`, which an outer level does not mark absent.
     ///
@@ -69,6 +119,11 @@ pub trait Read<T>: Sized + Send + 'static {
 ///
 /// `#[derive(Key)]` implements it beside `#[derive(State)]`. The encoding is part of the format
 /// (clauses KE-*): equal keys, and only they, have equal encodings, and encodings sort as keys do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "this type has no canonical encoding",
+    note = "derive it: `#[derive(State, Key)]`; floats, maps and sets have none"
+)]
 pub trait Key: State + Eq + Clone + Send {
     /// Appends the canonical encoding, such that it may be followed by others.
     ///
@@ -77,17 +132,21 @@ pub trait Key: State + Eq + Clone + Send {
 
     /// Returns the hash that places the key: XXH3 over the canonical encoding.
     fn hash64(&self) -> u64 {
-        let mut encoded = Vec::with_capacity(32);
-        self.encode(&mut encoded);
-        crate::model::hash_key(&encoded)
+        keys::with_buffer(|buffer| {
+            self.encode(buffer);
+            crate::model::hash_key(buffer)
+        })
     }
 
     /// Compares two keys in the order of their encodings.
     fn compare(&self, other: &Self) -> Ordering {
-        let (mut left, mut right) = (Vec::new(), Vec::new());
-        self.encode(&mut left);
-        other.encode(&mut right);
-        left.cmp(&right)
+        keys::with_buffer(|left| {
+            self.encode(left);
+            keys::with_buffer(|right| {
+                other.encode(right);
+                left.as_slice().cmp(right)
+            })
+        })
     }
 
     /// Compares the key with the one at `row` of an opened key column.

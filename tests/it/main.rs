@@ -1,1 +1,5 @@
 //! The integration tests: one binary, one module a theme.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
+
+mod columns;

@@ -1,0 +1,390 @@
+//! Columns of text and bytes: strings, characters, byte strings, and what only `serde` understands.
+
+use super::generated::{check_nulls, other_layout};
+use super::plain::take_vec;
+use super::{Build, ColumnMismatch, Read, State};
+use crate::model::DataType;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, StringArray};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use serde::{Serialize, de::DeserializeOwned};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Values of any length, end to end.
+#[derive(Debug, Default)]
+struct Strung {
+    ends: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Strung {
+    /// Ends the value whose bytes were added last.
+    #[inline]
+    fn end(&mut self) {
+        self.ends.push(offset(self.bytes.len()));
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.end();
+    }
+
+    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        (take_offsets(&mut self.ends), Buffer::from_vec(take_vec(&mut self.bytes)))
+    }
+}
+
+/// Narrows the end of a value to the 31 bits that Arrow has for it.
+#[inline]
+pub(super) fn offset(end: usize) -> i32 {
+    i32::try_from(end).expect("a batch is finished before its strings or elements reach 2 GiB")
+}
+
+/// Makes offsets of the ends of values.
+pub(super) fn take_offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let mut offsets = Vec::with_capacity(ends.len() + 1);
+    offsets.push(0);
+    offsets.append(ends);
+    OffsetBuffer::new(ScalarBuffer::from(offsets))
+}
+
+/// A type that is stored as text.
+pub trait Text: State + Send {
+    #[doc(hidden)]
+    fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R;
+    #[doc(hidden)]
+    fn from_text(text: &str) -> Option<Self>;
+    /// Whether some text is no value of the type.
+    #[doc(hidden)]
+    const PICKY: bool = false;
+}
+
+impl Text for String {
+    #[inline]
+    fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
+        then(self)
+    }
+
+    #[inline]
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Text for Box<str> {
+    #[inline]
+    fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
+        then(self)
+    }
+
+    #[inline]
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+}
+
+impl Text for char {
+    const PICKY: bool = true;
+
+    #[inline]
+    fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
+        then(self.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn from_text(text: &str) -> Option<Self> {
+        let mut chars = text.chars();
+        chars.next().filter(|_| chars.as_str().is_empty())
+    }
+}
+
+/// Builds a column of text.
+#[derive(Debug)]
+pub struct TextBuilder<T> {
+    texts: Strung,
+    of: PhantomData<fn() -> T>,
+}
+
+/// Reads a column of text.
+#[derive(Debug)]
+pub struct TextReader<T> {
+    pub(super) texts: StringArray,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Default for TextBuilder<T> {
+    fn default() -> Self {
+        Self { texts: Strung::default(), of: PhantomData }
+    }
+}
+
+impl<T: Text> Build<T> for TextBuilder<T> {
+    #[inline]
+    fn append(&mut self, value: &T) {
+        value.with_text(|text| self.texts.push(text.as_bytes()));
+    }
+
+    #[inline]
+    fn append_absent(&mut self) {
+        self.texts.end();
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.texts.ends.len()
+    }
+
+    fn size_hint_bytes(&self) -> usize {
+        self.texts.bytes.len()
+    }
+
+    fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
+        let (offsets, bytes) = self.texts.take();
+        Arc::new(StringArray::try_new(offsets, bytes, validity).expect("only text was added"))
+    }
+}
+
+impl<T: Text> Read<T> for TextReader<T> {
+    fn open(array: &ArrayRef, present: Option<&NullBuffer>) -> Result<Self, ColumnMismatch> {
+        let texts = array.as_string_opt::<i32>().ok_or_else(|| other_layout::<T>(array))?.clone();
+        check_nulls::<T>(array, present)?;
+        if T::PICKY {
+            for row in 0..texts.len() {
+                let there = present.is_none_or(|present| present.is_valid(row));
+                if there && T::from_text(texts.value(row)).is_none() {
+                    let found = format!("{:?}", texts.value(row));
+                    return Err(ColumnMismatch::new(found, T::data_type().to_string()));
+                }
+            }
+        }
+        Ok(Self { texts, of: PhantomData })
+    }
+
+    #[inline]
+    fn read(&self, row: usize) -> T {
+        T::from_text(self.texts.value(row)).expect("checked when the column was opened")
+    }
+}
+
+macro_rules! text {
+    ($($type:ty => $logical:ident;)*) => { $(
+        impl State for $type {
+            type Builder = TextBuilder<Self>;
+            type Reader = TextReader<Self>;
+
+            fn data_type() -> DataType {
+                DataType::$logical
+            }
+        }
+    )* };
+}
+
+text! {
+    String => String;
+    Box<str> => String;
+    char => Char;
+}
+
+/// Bytes of any length, stored as such; a `Vec<u8>` is stored as a list of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bytes(pub Vec<u8>);
+
+/// A value of a type that has only `serde`: stored as MessagePack with field names, in one column.
+///
+/// The way out for recursive types, `serde_json::Value` and types of other crates. Such a column is opaque to SQL,
+/// and no automatic rule leads from one of its types to another.
+///
+/// # Panics
+///
+/// Storing a value panics if its `Serialize` fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Msgpack<T>(pub T);
+
+/// A type that is stored as bytes of any length.
+pub trait Binary: State {
+    #[doc(hidden)]
+    fn write(&self, out: &mut Vec<u8>);
+    #[doc(hidden)]
+    fn parse(bytes: &[u8]) -> Result<Self, String>;
+    /// Whether some bytes are no value of the type.
+    #[doc(hidden)]
+    const PICKY: bool;
+}
+
+impl Binary for Bytes {
+    const PICKY: bool = false;
+
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+
+    #[inline]
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        Ok(Self(bytes.to_vec()))
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Binary for Msgpack<T> {
+    const PICKY: bool = true;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        rmp_serde::encode::write_named(out, &self.0).expect("a value in state can be serialized");
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        rmp_serde::from_slice(bytes).map(Self).map_err(|error| format!("MessagePack that is none: {error}"))
+    }
+}
+
+/// Builds a column of bytes.
+#[derive(Debug)]
+pub struct BinaryBuilder<T> {
+    values: Strung,
+    of: PhantomData<fn() -> T>,
+}
+
+/// Reads a column of bytes.
+#[derive(Debug)]
+pub struct BinaryReader<T> {
+    pub(super) values: BinaryArray,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Default for BinaryBuilder<T> {
+    fn default() -> Self {
+        Self { values: Strung::default(), of: PhantomData }
+    }
+}
+
+impl<T: Binary> Build<T> for BinaryBuilder<T> {
+    #[inline]
+    fn append(&mut self, value: &T) {
+        value.write(&mut self.values.bytes);
+        self.values.end();
+    }
+
+    #[inline]
+    fn append_absent(&mut self) {
+        self.values.end();
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.values.ends.len()
+    }
+
+    fn size_hint_bytes(&self) -> usize {
+        self.values.bytes.len()
+    }
+
+    fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
+        let (offsets, bytes) = self.values.take();
+        Arc::new(BinaryArray::new(offsets, bytes, validity))
+    }
+}
+
+impl<T: Binary> Read<T> for BinaryReader<T> {
+    fn open(array: &ArrayRef, present: Option<&NullBuffer>) -> Result<Self, ColumnMismatch> {
+        let values = array.as_binary_opt::<i32>().ok_or_else(|| other_layout::<T>(array))?.clone();
+        check_nulls::<T>(array, present)?;
+        if T::PICKY {
+            for row in 0..values.len() {
+                if present.is_none_or(|present| present.is_valid(row)) {
+                    T::parse(values.value(row))
+                        .map_err(|found| ColumnMismatch::new(found, T::data_type().to_string()))?;
+                }
+            }
+        }
+        Ok(Self { values, of: PhantomData })
+    }
+
+    #[inline]
+    fn read(&self, row: usize) -> T {
+        T::parse(self.values.value(row)).expect("checked when the column was opened")
+    }
+}
+
+impl State for Bytes {
+    type Builder = BinaryBuilder<Self>;
+    type Reader = BinaryReader<Self>;
+
+    fn data_type() -> DataType {
+        DataType::Bytes
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> State for Msgpack<T> {
+    type Builder = BinaryBuilder<Self>;
+    type Reader = BinaryReader<Self>;
+
+    fn data_type() -> DataType {
+        DataType::Msgpack
+    }
+}
+
+/// Bytes of one fixed length, such as a UUID; a `[u8; N]` is stored as a list of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FixedBytes<const N: usize>(pub [u8; N]);
+
+/// Builds a column of bytes of one length.
+#[derive(Debug, Default)]
+pub struct FixedBuilder<const N: usize> {
+    bytes: Vec<u8>,
+}
+
+/// Reads a column of bytes of one length.
+#[derive(Debug)]
+pub struct FixedReader<const N: usize> {
+    values: FixedSizeBinaryArray,
+}
+
+impl<const N: usize> Build<FixedBytes<N>> for FixedBuilder<N> {
+    #[inline]
+    fn append(&mut self, value: &FixedBytes<N>) {
+        self.bytes.extend_from_slice(&value.0);
+    }
+
+    #[inline]
+    fn append_absent(&mut self) {
+        self.bytes.extend_from_slice(&[0; N]);
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.bytes.len() / N
+    }
+
+    fn size_hint_bytes(&self) -> usize {
+        0
+    }
+
+    fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
+        Arc::new(FixedSizeBinaryArray::new(offset(N), take_vec(&mut self.bytes).into(), validity))
+    }
+}
+
+impl<const N: usize> Read<FixedBytes<N>> for FixedReader<N> {
+    fn open(array: &ArrayRef, present: Option<&NullBuffer>) -> Result<Self, ColumnMismatch> {
+        let values = array.as_fixed_size_binary_opt().filter(|values| values.value_size() == N);
+        let values = values.ok_or_else(|| other_layout::<FixedBytes<N>>(array))?.clone();
+        check_nulls::<FixedBytes<N>>(array, present)?;
+        Ok(Self { values })
+    }
+
+    #[inline]
+    fn read(&self, row: usize) -> FixedBytes<N> {
+        FixedBytes(self.values.value(row).try_into().expect("opened as N bytes a value"))
+    }
+}
+
+impl<const N: usize> State for FixedBytes<N> {
+    type Builder = FixedBuilder<N>;
+    type Reader = FixedReader<N>;
+
+    fn data_type() -> DataType {
+        const { assert!(N > 0 && N <= i32::MAX as usize, "a column of bytes needs at least one byte a value") };
+        DataType::FixedBytes(N as u32)
+    }
+}
