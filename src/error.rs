@@ -77,7 +77,7 @@ pub enum Error {
     Description { program: String, found: String, wanted: String },
 
     /// State in a savepoint that no operator of the job claims.
-    #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {rows} rows")]
+    #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {}", rows_of(*rows))]
     Unmatched { uid: OperatorUid, states: String, rows: u64 },
 
     /// A migration refused or could not handle a value.
@@ -216,6 +216,10 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+fn rows_of(rows: u64) -> String {
+    format!("{rows} row{}", if rows == 1 { "" } else { "s" })
 }
 
 /// Shows a path for messages.

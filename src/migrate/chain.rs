@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
 /// use pitlane::migrate::Chain;
 /// use pitlane::model::{DataType, Schema, SchemaVersion};
 ///

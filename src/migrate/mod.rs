@@ -2,17 +2,25 @@
 //!
 //! A state value has a schema, stored beside the data. A job declares the schema that it works with and the
 //! migrations that lead to it; [`Chain`] puts both together, [`route_over`] decides for each stored schema how
-//! its values get there.
+//! its values get there, and [`plan`](plan()) says the same of a whole savepoint without the job's code.
 
 mod chain;
 mod description;
+mod plan;
+mod plan_text;
 mod project;
 mod route;
+mod status;
+#[cfg(test)]
+mod tests;
+mod text;
 
 pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
 pub use project::project;
 pub use route::{RouteDecision, RouteError, route_over};
+pub use status::{MigrationStatus, StateStatus, VersionRows, status};
 
 use crate::error::BoxError;
 use crate::model::Value;
@@ -26,7 +34,7 @@ use crate::state::State;
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
 /// use pitlane::migrate::Migration;
 /// use pitlane::model::Value;
 /// use pitlane::BoxError;

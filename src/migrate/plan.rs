@@ -1,0 +1,385 @@
+//! What would become of each state of a savepoint if a job started from it: a pure decision.
+//!
+//! The job asks the same function at its start, so that it refuses with the words of the plan. Clauses PL-1
+//! to PL-5.
+
+use super::description::{JobDescription, OperatorDescription, StateDescription};
+use super::route::{RouteDecision, RouteError, route_over};
+use crate::error::{Error, JobProblem, Result};
+use crate::model::{
+    Change, JobName, Manifest, MaxParallelism, Mismatch, OperatorEntry, OperatorUid, SchemaVersion,
+    StateEntry, StateName, same_key,
+};
+
+/// What would become of a savepoint if a job started from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The job and the release that wrote the savepoint.
+    pub savepoint: (JobName, String),
+    /// The job and the release that would start.
+    pub job: (JobName, String),
+    /// The number of key groups: the savepoint's, whatever the job says (clause PL-5).
+    pub max_parallelism: MaxParallelism,
+    /// The number of key groups that the job says.
+    pub asked_max_parallelism: MaxParallelism,
+    /// The number of workers that would start, where that is known.
+    pub workers: Option<u32>,
+    /// The operators of both: the job's first, in its order, then those that only the savepoint has.
+    pub operators: Vec<OperatorPlan>,
+    /// Operators that may be left behind although they have nothing unmatched: likely a slip.
+    pub needless_drops: Vec<OperatorUid>,
+}
+
+/// What would become of the state of one operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorPlan {
+    /// The operator's identity.
+    pub uid: OperatorUid,
+    /// What it is.
+    pub kind: String,
+    /// Whether the job has it.
+    pub in_job: bool,
+    /// Its states.
+    pub states: Vec<StatePlan>,
+    /// An operator that is new in the job and has states like those that nobody claims: maybe this one under
+    /// another uid.
+    pub lookalike: Option<OperatorUid>,
+}
+
+/// What would become of one state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatePlan {
+    /// The name of the state inside its operator.
+    pub name: StateName,
+    /// What would become of it.
+    pub outcome: Outcome,
+}
+
+/// What would become of one state.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The savepoint has no rows of it: it starts empty.
+    New,
+    /// Rows are taken over, each stored schema by its own way.
+    Stored {
+        /// The schema version of the job.
+        to: SchemaVersion,
+        /// Each schema that rows are stored with, oldest first.
+        schemas: Vec<SchemaPlan>,
+    },
+    /// Its keys or its kind changed, which no rule and no migration leads over.
+    Refused {
+        /// The number of rows.
+        rows: u64,
+        /// What changed.
+        mismatch: Mismatch,
+    },
+    /// No operator of the job claims it, and nobody has said that it may go.
+    Unmatched {
+        /// The number of rows that would be left behind.
+        rows: u64,
+    },
+    /// No operator of the job claims it, and it was named as one to leave behind.
+    Dropped {
+        /// The number of rows that are left behind.
+        rows: u64,
+    },
+}
+
+/// What would become of the rows that are stored with one schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaPlan {
+    /// The stored version.
+    pub from: SchemaVersion,
+    /// The number of rows.
+    pub rows: u64,
+    /// How they become values of the job's type.
+    pub way: Way,
+}
+
+/// How rows with one stored schema become values of the job's type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    /// Untouched.
+    AsIs,
+    /// By rules alone.
+    Automatic {
+        /// What changes.
+        changes: Vec<Change>,
+    },
+    /// By code, after rules where the first migration takes another type than the stored one.
+    Migrate {
+        /// What changes by rules.
+        changes: Vec<Change>,
+        /// The migrations, in order: name, the version that it takes, the version that it makes.
+        steps: Vec<(String, SchemaVersion, SchemaVersion)>,
+    },
+    /// Not at all.
+    Refused(RouteError),
+}
+
+/// Whether a job would start from a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would.
+    Ready,
+    /// It would if somebody said that unmatched state may be left behind.
+    DecisionNeeded,
+    /// It would not.
+    Refused,
+}
+
+impl Verdict {
+    /// Returns the exit status of `pitlane plan`: 0 for yes, 1 for no.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ready => 0,
+            Self::DecisionNeeded | Self::Refused => 1,
+        }
+    }
+
+    /// Returns the word for it in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::DecisionNeeded => "decision-needed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Decides what would become of a savepoint if `job` started from it.
+///
+/// Unmatched state of the operators in `drop_unmatched`, and of no others, may be left behind.
+pub fn plan(manifest: &Manifest, job: &JobDescription, drop_unmatched: &[OperatorUid]) -> Plan {
+    let of_job = job.operators.iter().map(|o| of_job(o, manifest.operator(&o.uid), drop_unmatched));
+    let unclaimed = manifest.operators.iter().filter(|o| job.operator(&o.uid).is_none());
+    let operators: Vec<_> =
+        of_job.chain(unclaimed.map(|o| unclaimed_operator(o, manifest, job, drop_unmatched))).collect();
+    let dropped = |uid: &OperatorUid| operators.iter().any(|o| o.uid == *uid && o.has(Outcome::is_dropped));
+    Plan {
+        savepoint: (manifest.job.name.clone(), manifest.job.release.clone()),
+        job: (job.job.clone(), job.release.clone()),
+        max_parallelism: manifest.max_parallelism,
+        asked_max_parallelism: job.max_parallelism,
+        workers: job.workers,
+        needless_drops: drop_unmatched.iter().filter(|uid| !dropped(uid)).cloned().collect(),
+        operators,
+    }
+}
+
+fn of_job(
+    operator: &OperatorDescription,
+    stored: Option<&OperatorEntry>,
+    drop_unmatched: &[OperatorUid],
+) -> OperatorPlan {
+    let mut states: Vec<_> = operator
+        .states
+        .iter()
+        .map(|state| {
+            let stored = stored.and_then(|o| o.state(&state.name)).filter(|stored| stored.rows() > 0);
+            let outcome = stored.map_or(Outcome::New, |stored| claimed(stored, state));
+            StatePlan { name: state.name.clone(), outcome }
+        })
+        .collect();
+    let unclaimed = stored.map_or(&[][..], |o| &o.states).iter();
+    let unclaimed = unclaimed.filter(|stored| operator.states.iter().all(|state| state.name != stored.name));
+    let may_go = drop_unmatched.contains(&operator.uid);
+    states.extend(unclaimed.filter_map(|stored| left_behind(stored, may_go)));
+    OperatorPlan {
+        uid: operator.uid.clone(),
+        kind: operator.kind.clone(),
+        in_job: true,
+        states,
+        lookalike: None,
+    }
+}
+
+/// A state that both have.
+fn claimed(stored: &StateEntry, state: &StateDescription) -> Outcome {
+    let rows = stored.rows();
+    if stored.kind != state.kind {
+        let (found, wanted) = (stored.kind.as_str(), state.kind.as_str());
+        let mismatch = Mismatch {
+            place: "kind".to_owned(),
+            found: found.to_owned(),
+            wanted: wanted.to_owned(),
+            reason: format!("the rows of a {found} state are not those of a {wanted} state"),
+            hint: "give the new state another name".to_owned(),
+        };
+        return Outcome::Refused { rows, mismatch };
+    }
+    if let Err(mismatch) = same_key(stored.key.as_ref(), state.key.as_ref()) {
+        return Outcome::Refused { rows, mismatch };
+    }
+    let stages = state.stages();
+    let mut schemas: Vec<_> = stored
+        .schemas
+        .iter()
+        .enumerate()
+        .filter_map(|(index, schema)| {
+            let files = stored.files.iter().filter(|file| file.schema == index);
+            let rows = files.map(|file| file.rows).sum();
+            // A schema without rows asks for nothing: a release that knows no more of it may start.
+            (rows > 0).then(|| SchemaPlan {
+                from: schema.version,
+                rows,
+                way: route_over(&stages, schema)
+                    .map_or_else(Way::Refused, |decision| way(decision, state, schema.version)),
+            })
+        })
+        .collect();
+    schemas.sort_by_key(|schema| schema.from);
+    Outcome::Stored { to: state.schema.version, schemas }
+}
+
+fn way(decision: RouteDecision, state: &StateDescription, from: SchemaVersion) -> Way {
+    let steps = state.steps.get(decision.entry..).unwrap_or_default();
+    let changes = decision.evolution.changes;
+    if !steps.is_empty() {
+        let steps = steps.iter().map(|s| (s.name.clone(), s.from.version, s.to)).collect();
+        Way::Migrate { changes, steps }
+    } else if changes.is_empty() && from == state.schema.version {
+        Way::AsIs
+    } else {
+        Way::Automatic { changes }
+    }
+}
+
+/// A state that only the savepoint has; one without rows leaves nothing behind.
+fn left_behind(stored: &StateEntry, may_go: bool) -> Option<StatePlan> {
+    let rows = stored.rows();
+    let outcome = if may_go { Outcome::Dropped { rows } } else { Outcome::Unmatched { rows } };
+    (rows > 0).then(|| StatePlan { name: stored.name.clone(), outcome })
+}
+
+fn unclaimed_operator(
+    stored: &OperatorEntry,
+    manifest: &Manifest,
+    job: &JobDescription,
+    drop_unmatched: &[OperatorUid],
+) -> OperatorPlan {
+    let may_go = drop_unmatched.contains(&stored.uid);
+    let states: Vec<_> = stored.states.iter().filter_map(|state| left_behind(state, may_go)).collect();
+    let is_new = |o: &&OperatorDescription| manifest.operator(&o.uid).is_none();
+    let looks_alike = |o: &&OperatorDescription| {
+        o.kind == stored.kind
+            && !states.is_empty()
+            && states.iter().all(|state| {
+                let pair = stored.state(&state.name).zip(o.states.iter().find(|s| s.name == state.name));
+                pair.is_some_and(|(stored, wanted)| claimed(stored, wanted).is_taken_over())
+            })
+    };
+    let mut lookalikes = job.operators.iter().filter(is_new).filter(looks_alike);
+    let lookalike = match (lookalikes.next(), lookalikes.next()) {
+        (Some(only), None) => Some(only.uid.clone()),
+        _ => None,
+    };
+    OperatorPlan { uid: stored.uid.clone(), kind: stored.kind.clone(), in_job: false, states, lookalike }
+}
+
+impl Outcome {
+    fn is_taken_over(&self) -> bool {
+        match self {
+            Self::Stored { schemas, .. } => schemas.iter().all(|s| !matches!(s.way, Way::Refused(_))),
+            _ => false,
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Stored { .. } => !self.is_taken_over(),
+            _ => false,
+        }
+    }
+
+    fn is_unmatched(&self) -> bool {
+        matches!(self, Self::Unmatched { .. })
+    }
+
+    fn is_dropped(&self) -> bool {
+        matches!(self, Self::Dropped { .. })
+    }
+}
+
+impl OperatorPlan {
+    fn has(&self, is: impl Fn(&Outcome) -> bool) -> bool {
+        self.states.iter().any(|state| is(&state.outcome))
+    }
+
+    /// Returns whether state of it would be left behind without anybody having said so.
+    pub fn needs_decision(&self) -> bool {
+        self.has(Outcome::is_unmatched)
+    }
+
+    /// Returns whether state of it cannot be taken over.
+    pub fn is_refused(&self) -> bool {
+        self.has(Outcome::is_refused)
+    }
+
+    /// What nobody claims: the names of the states and the number of rows.
+    pub(super) fn unmatched(&self) -> (String, u64) {
+        let unmatched = self.states.iter().filter_map(|state| match state.outcome {
+            Outcome::Unmatched { rows } => Some((state.name.as_str(), rows)),
+            _ => None,
+        });
+        let (names, rows): (Vec<_>, Vec<_>) = unmatched.unzip();
+        (names.join(", "), rows.iter().sum())
+    }
+}
+
+impl Plan {
+    /// Returns whether the job would start.
+    pub fn verdict(&self) -> Verdict {
+        if self.too_many_workers().is_some() || self.operators.iter().any(OperatorPlan::is_refused) {
+            Verdict::Refused
+        } else if self.operators.iter().any(OperatorPlan::needs_decision) {
+            Verdict::DecisionNeeded
+        } else {
+            Verdict::Ready
+        }
+    }
+
+    /// The problem of more workers than key groups.
+    pub(super) fn too_many_workers(&self) -> Option<JobProblem> {
+        let workers = self.workers.map(|workers| workers as usize)?;
+        let groups = self.max_parallelism.get();
+        (workers > usize::from(groups)).then_some(JobProblem::TooManyWorkers { workers, groups })
+    }
+
+    /// Turns the first reason why the job would not start into the error that it stops with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Job`], [`Error::Incompatible`], [`Error::NoMigration`] or [`Error::NewerSchema`] for what is
+    /// refused, then [`Error::Unmatched`] for what needs a decision.
+    pub fn to_result(&self) -> Result<()> {
+        if let Some(problem) = self.too_many_workers() {
+            return Err(Error::Job { job: self.job.0.to_string(), problem });
+        }
+        for operator in &self.operators {
+            for state in &operator.states {
+                let (uid, name) = (operator.uid.clone(), state.name.clone());
+                match &state.outcome {
+                    Outcome::Refused { mismatch, .. } => {
+                        let detail = Box::new(mismatch.clone());
+                        return Err(Error::Incompatible { uid, state: name, detail });
+                    }
+                    Outcome::Stored { schemas, .. } => {
+                        for schema in schemas {
+                            if let Way::Refused(error) = &schema.way {
+                                return Err(error.clone().into_error(uid, name));
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.operators.iter().find(|operator| operator.needs_decision()).map_or(Ok(()), |operator| {
+            let (states, rows) = operator.unmatched();
+            Err(Error::Unmatched { uid: operator.uid.clone(), states, rows })
+        })
+    }
+}

@@ -1,0 +1,360 @@
+//! Plans: each outcome, their words as a whole, and what a job that starts would say.
+
+use super::*;
+use crate::error::Error;
+use DataType::{Bool, I32, I64, String as Text, U64};
+use std::collections::BTreeMap;
+
+/// A keyed state with these rows in each schema.
+fn stored<const N: usize>(name: &str, key: DataType, schemas: [(Schema, u64); N]) -> StateEntry {
+    let file = |(schema, (_, rows)): (usize, &(Schema, u64))| FileEntry {
+        path: format!("{name}-{schema}.parquet"),
+        size_bytes: 100,
+        sha256: Digest([0; 32]),
+        tail_bytes: 10,
+        tail_sha256: Digest([0; 32]),
+        rows: *rows,
+        schema,
+        key_groups: None,
+    };
+    StateEntry {
+        name: state_name(name),
+        kind: StateKind::Value,
+        key: Some(key),
+        files: schemas.iter().enumerate().map(file).collect(),
+        schemas: schemas.into_iter().map(|(schema, _)| schema).collect(),
+    }
+}
+
+fn savepoint<const N: usize>(operators: [(&str, Vec<StateEntry>); N]) -> Manifest {
+    Manifest {
+        kind: ImageKind::Savepoint,
+        created_ms: 0,
+        writer: "pitlane".to_owned(),
+        job: JobInfo {
+            name: JobName::new("alarm").unwrap(),
+            release: "1.0".to_owned(),
+            branch: "main".to_owned(),
+            attempt: 1,
+        },
+        epoch: Epoch(7),
+        parent: None,
+        labels: BTreeMap::new(),
+        max_parallelism: MaxParallelism::DEFAULT,
+        parallelism: 2,
+        sources: Vec::new(),
+        operators: operators
+            .map(|(name, states)| OperatorEntry { uid: uid(name), kind: "reduce".to_owned(), states })
+            .into(),
+        unknown: serde_json::Map::new(),
+    }
+}
+
+fn wanted(name: &str, key: DataType, schema: Schema, steps: Vec<StepDescription>) -> StateDescription {
+    StateDescription { name: state_name(name), kind: StateKind::Value, key: Some(key), schema, steps }
+}
+
+fn step(name: &str, from: Schema, to: u32) -> StepDescription {
+    StepDescription { name: name.to_owned(), from, to: SchemaVersion(to) }
+}
+
+fn job<const N: usize>(operators: [(&str, Vec<StateDescription>); N]) -> JobDescription {
+    JobDescription {
+        job: JobName::new("alarm").unwrap(),
+        release: "2.0".to_owned(),
+        max_parallelism: MaxParallelism::DEFAULT,
+        workers: None,
+        operators: operators
+            .map(|(name, states)| OperatorDescription { uid: uid(name), kind: "reduce".to_owned(), states })
+            .into(),
+    }
+}
+
+/// Every outcome but refusals, in one plan.
+fn mixed() -> (Manifest, JobDescription) {
+    let v1 = || schema(1, record([("on", Bool), ("at", I32)]));
+    let v2 = || schema(2, record([("on", Bool), ("at_ms was at", I64)]));
+    let v3 = || schema(3, tuple([Bool, I64, option(Text)]));
+    let count = || schema(1, record([("of", Text), ("n", I32)]));
+    let counts = schema(2, record([("n", I64), ("of", Text), ("by", option(Text)), ("seen = 3", U64)]));
+    let manifest = savepoint([
+        ("alarm", vec![stored("activation", Text, [(v3(), 5), (v2(), 1200), (v1(), 17_000)])]),
+        ("counts", vec![stored("acc", Text, [(count(), 3)]), stored("old", Text, [(count(), 1)])]),
+        ("print", vec![stored("last", U64, [(count(), 9)])]),
+        ("unused", vec![stored("last", U64, [(count(), 2)])]),
+        ("empty", vec![stored("none", U64, [(count(), 0)])]),
+    ]);
+    let steps = vec![step("ActivationToV3", v2(), 3)];
+    let job = job([
+        ("alarm", vec![wanted("activation", Text, v3(), steps)]),
+        ("counts", vec![wanted("acc", Text, counts, Vec::new())]),
+        ("filter", vec![wanted("tolerance", Text, schema(1, I64), Vec::new())]),
+    ]);
+    (manifest, job)
+}
+
+#[test]
+fn a_changed_key_is_refused_whatever_the_value_is() {
+    let manifest = savepoint([("alarm", vec![stored("activation", I32, [(schema(1, I64), 4)])])]);
+    let job = job([("alarm", vec![wanted("activation", I64, schema(1, I64), Vec::new())])]);
+    let plan = plan(&manifest, &job, &[]);
+    assert_eq!(plan.verdict(), Verdict::Refused);
+    assert_eq!(
+        plan.to_result().unwrap_err().to_string(),
+        "operator `alarm`, state `activation`: key: found i32, wanted i64: keys never change by themselves, since \
+         they decide where a row lies"
+    );
+    assert_eq!(
+        plan.to_string(),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+x alarm  activation    4 rows  refused
+                     key   found i32, wanted i64: keys never change by themselves, since they decide where a row lies
+                     hint  keep the key's type; a new key needs an operator with a new uid, or a rewrite of the savepoint
+
+refused: the job cannot start from this savepoint; nothing was changed
+"
+    );
+}
+
+#[test]
+fn a_changed_kind_of_state_is_refused() {
+    let manifest = savepoint([("alarm", vec![stored("activation", Text, [(schema(1, I64), 4)])])]);
+    let mut state = wanted("activation", Text, schema(1, I64), Vec::new());
+    (state.kind, state.key) = (StateKind::List, None);
+    let error = plan(&manifest, &job([("alarm", vec![state])]), &[]).to_result().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "operator `alarm`, state `activation`: kind: found value, wanted list: the rows of a value state are not \
+         those of a list state"
+    );
+}
+
+#[test]
+fn a_type_that_no_rule_allows_is_refused_with_every_place_and_its_way_out() {
+    let manifest = savepoint([(
+        "alarm",
+        vec![stored("activation", Text, [(schema(1, record([("on", Bool), ("at", I64)])), 18_204)])],
+    )]);
+    let bad = schema(2, record([("on", Bool), ("at", I32), ("by", Text)]));
+    let plan = plan(&manifest, &job([("alarm", vec![wanted("activation", Text, bad, Vec::new())])]), &[]);
+    assert_eq!(
+        plan.to_string().replace('\u{2009}', " "),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+x alarm  activation  v1 -> v2  18 204 rows  refused
+                     value.at  found i64, wanted i32: not every i64 fits into i32
+                     hint      keep `i64`, or register a migration that says how values become `i32`
+                     value.by  found no such field, wanted String: stored values have nothing to put there
+                     hint      say `#[state(default = ...)]` on it, make it `Option<String>`, or register a migration
+
+refused: the job cannot start from this savepoint; nothing was changed
+"
+    );
+    let error = plan.to_result().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "operator `alarm`, state `activation`: value.at: found i64, wanted i32: not every i64 fits into i32"
+    );
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("keep `i64`, or register a migration that says how values become `i32`")
+    );
+    let json = plan.to_json();
+    assert_eq!(json["verdict"], "refused");
+    assert_eq!(json["operators"][0]["states"][0]["schemas"][0]["mismatches"][1]["place"], "value.by");
+}
+
+#[test]
+fn a_schema_that_no_migration_starts_from_is_refused() {
+    let manifest = savepoint([("alarm", vec![stored("n", Text, [(schema(1, Bool), 4)])])]);
+    let steps = vec![step("NToV3", schema(2, I32), 3)];
+    let plan = plan(&manifest, &job([("alarm", vec![wanted("n", Text, schema(3, I64), steps)])]), &[]);
+    assert_eq!(
+        plan.to_string(),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+x alarm  n  v1 -> v3  4 rows  refused
+            version  found schema version 1, wanted 2, no migration in between
+            value    found bool, wanted i32: no rule leads from bool to i32
+            hint     register a migration that starts from version 1, or run the release of the job that wrote it
+
+refused: the job cannot start from this savepoint; nothing was changed
+"
+    );
+    assert!(matches!(
+        plan.to_result(),
+        Err(Error::NoMigration { found: SchemaVersion(1), wanted: SchemaVersion(2), .. })
+    ));
+}
+
+#[test]
+fn a_schema_of_a_later_release_is_refused_only_if_it_has_rows() {
+    let (v1, v2) = (schema(1, I32), schema(2, I64));
+    let job = job([("alarm", vec![wanted("n", Text, v1.clone(), Vec::new())])]);
+    let manifest =
+        |rows| savepoint([("alarm", vec![stored("n", Text, [(v2.clone(), rows), (v1.clone(), 3)])])]);
+    let error = plan(&manifest(1), &job, &[]).to_result().unwrap_err();
+    assert_eq!(error.to_string(), "operator `alarm`, state `n`: found schema version 2, wanted at most 1");
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("run a release of the job that knows version 2; state does not go back to an older schema")
+    );
+    let back = plan(&manifest(0), &job, &[]);
+    assert_eq!(back.verdict(), Verdict::Ready);
+}
+
+#[test]
+fn more_workers_than_key_groups_are_refused() {
+    let mut job = job([]);
+    job.workers = Some(129);
+    job.max_parallelism = MaxParallelism::new(1024).unwrap();
+    let plan = plan(&savepoint([]), &job, &[]);
+    assert_eq!(plan.verdict().exit_code(), 1);
+    assert_eq!(plan.to_result().unwrap_err().to_string(), "job `alarm`: 129 workers for 128 key groups");
+    assert_eq!(
+        plan.to_string(),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+note: 128 key groups, as in the savepoint; the job says 1024
+refused: 129 workers for 128 key groups
+hint: start with at most 128 workers
+refused: the job cannot start from this savepoint; nothing was changed
+"
+    );
+}
+
+#[test]
+fn unmatched_state_needs_a_decision_by_name() {
+    let (manifest, job) = mixed();
+    let undecided = plan(&manifest, &job, &[uid("unused"), uid("filter")]);
+    assert_eq!(undecided.verdict(), Verdict::DecisionNeeded);
+    let error = undecided.to_result().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the savepoint has state that the job does not: operator `counts` (old), 1 row"
+    );
+    assert_eq!(
+        undecided.to_string().replace('\u{2009}', " "),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+~ alarm   activation  v1 -> v3  17 000 rows  migrates per key, at first touch
+                      value.at_ms     renamed from at                automatic
+                      value.at_ms     i32 -> i64                     automatic
+                      ActivationToV3  v2 -> v3                       code
+~ alarm   activation  v2 -> v3   1 200 rows  migrates per key, at first touch
+                      ActivationToV3  v2 -> v3                       code
+= alarm   activation  v3             5 rows  as is
+~ counts  acc         v1 -> v2       3 rows  read as the new type
+                      value.n         i32 -> i64                     automatic
+                      value.by        added, None for stored values  automatic
+                      value.seen      added, 3 for stored values     automatic
+                      value           fields in another order        automatic
+? counts  old                         1 row  not in the job, would be left behind
++ filter  tolerance                          new, starts empty
+? print   last                       9 rows  not in the job, would be left behind
+- unused  last                       2 rows  not in the job, left behind as asked
+
+note: operator `filter` has no unmatched state to leave behind
+2 decisions needed; nothing was changed
+hint: give operator `counts` the state again (old), or leave the state behind with `--drop-unmatched counts`
+hint: give an operator the uid `print` again, or leave the state behind with `--drop-unmatched print`
+"
+    );
+}
+
+#[test]
+fn unmatched_state_that_may_go_by_name_is_no_obstacle() {
+    let (manifest, job) = mixed();
+    let decided = plan(&manifest, &job, &[uid("unused"), uid("print"), uid("counts")]);
+    assert_eq!(decided.verdict().exit_code(), 0);
+    assert!(decided.to_result().is_ok());
+    assert_eq!(decided.needless_drops, []);
+    assert!(decided.to_string().ends_with("\n\nready: the job can start from this savepoint\n"), "{decided}");
+}
+
+#[test]
+fn a_new_operator_that_looks_like_an_unmatched_one_is_pointed_at() {
+    let count = || schema(1, I32);
+    let manifest = savepoint([("mapper-1", vec![stored("acc", Text, [(count(), 9)])])]);
+    let state = || vec![wanted("acc", Text, schema(2, I64), Vec::new())];
+    let plan_of = |job| plan(&manifest, &job, &[]);
+    let found = plan_of(job([("mapper-2", state()), ("other", Vec::new())]));
+    assert_eq!(found.operators[2].lookalike, Some(uid("mapper-2")));
+    let text = found.to_string();
+    let hint = "hint: if `mapper-2` is `mapper-1` under a new uid, give it the old one again, or leave the state \
+                behind with `--drop-unmatched mapper-1`\n";
+    assert!(text.ends_with(hint), "{text}");
+    // Of two it could be either, so that neither is named.
+    let unclear = plan_of(job([("mapper-2", state()), ("mapper-3", state())]));
+    assert_eq!(unclear.operators[2].lookalike, None);
+}
+
+#[test]
+fn a_plan_says_the_same_in_json() {
+    let (manifest, job) = mixed();
+    let json = plan(&manifest, &job, &[]).to_json();
+    assert_eq!(json["verdict"], "decision-needed");
+    assert_eq!(json["job"], serde_json::json!({"job": "alarm", "release": "2.0"}));
+    let operators = json["operators"].as_array().unwrap();
+    let uids: Vec<_> = operators.iter().map(|o| o["uid"].as_str().unwrap()).collect();
+    assert_eq!(uids, ["alarm", "counts", "filter", "print", "unused", "empty"]);
+    assert_eq!(
+        operators[0]["states"][0],
+        serde_json::json!({
+            "name": "activation", "outcome": "stored", "rows": 18_205, "to": 3,
+            "schemas": [
+                {
+                    "from": 1, "rows": 17_000, "way": "migrate",
+                    "changes": [
+                        {"place": "value.at_ms", "kind": "renamed", "text": "renamed from at"},
+                        {"place": "value.at_ms", "kind": "widened", "text": "i32 -> i64"},
+                    ],
+                    "steps": [{"name": "ActivationToV3", "from": 2, "to": 3}],
+                },
+                {
+                    "from": 2, "rows": 1200, "way": "migrate", "changes": [],
+                    "steps": [{"name": "ActivationToV3", "from": 2, "to": 3}],
+                },
+                {"from": 3, "rows": 5, "way": "as-is"},
+            ],
+        })
+    );
+    assert_eq!(
+        operators[3]["states"][0],
+        serde_json::json!({"name": "last", "outcome": "unmatched", "rows": 9})
+    );
+}
+
+#[test]
+fn the_status_counts_rows_by_schema_and_never_rounds_to_all() {
+    let (v1, v2, v3) = (schema(1, I32), schema(2, I64), schema(3, U64));
+    let manifest = savepoint([
+        ("alarm", vec![stored("activation", Text, [(v3.clone(), 15_874), (v1.clone(), 2_330), (v2, 0)])]),
+        ("counts", vec![stored("acc", U64, [(v3.clone(), 3)])]),
+        ("late", vec![stored("acc", U64, [(v3.clone(), 0), (v1.clone(), 1)])]),
+        ("none", vec![stored("acc", U64, [(v3, 0)])]),
+    ]);
+    let found = status(&manifest);
+    assert!(!found.is_done());
+    assert_eq!(
+        found.to_string().replace('\u{2009}', " "),
+        "\
+alarm/activation  v3 |#################---|   87.2 %   v3 15 874 rows   v1 2 330 rows
+counts/acc        v3 |####################|    100 %   v3 3 rows
+late/acc          v3 |--------------------|      0 %   v3 0 rows   v1 1 row
+"
+    );
+    assert_eq!(
+        found.to_json()["states"][0],
+        serde_json::json!({
+            "operator": "alarm", "state": "activation", "newest": 3, "rows": 18_204, "done": false,
+            "schemas": [{"version": 3, "rows": 15_874}, {"version": 1, "rows": 2_330}],
+        })
+    );
+}
