@@ -5,7 +5,9 @@
 // The derive macros name this crate by its outside name, also in here.
 extern crate self as pitlane;
 
+pub mod cli;
 pub mod control;
+pub mod diff;
 pub mod error;
 pub mod format;
 pub mod migrate;

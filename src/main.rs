@@ -1,3 +1,7 @@
 //! The command line of pitlane.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pitlane::cli::run(std::env::args_os())
+}

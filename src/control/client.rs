@@ -256,7 +256,9 @@ mod tests {
         let error = find(&run_dir, "flights").unwrap_err();
         assert_eq!(error.to_string(), "`flights` is the name of several running jobs: flights-1, flights-1b");
         assert_eq!(find(&run_dir, "flights-1b").unwrap().status().id, "flights-1b");
-        servers.map(|server| server.join().unwrap());
+        for server in servers {
+            server.join().unwrap();
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::http::{Request, Response};
 use crate::model::{JobName, OperatorUid, StateName};
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -213,19 +213,20 @@ impl Command {
     /// The response that refuses the request.
     pub fn parse(request: &Request) -> Result<Self, Response> {
         let path = request.path.split_once('?').map_or(request.path.as_str(), |(path, _)| path);
-        let (method, command): (_, fn(&[u8]) -> Result<Self, Response>) = match path {
-            "/v1/job" => ("GET", |_| Ok(Self::Status)),
-            "/v1/savepoints" => ("POST", |body| read_body(body).map(Self::Savepoint)),
-            "/v1/stop" => ("POST", |body| read_body(body).map(Self::Stop)),
-            "/v1/cancel" => ("POST", |_| Ok(Self::Cancel)),
-            "/metrics" => ("GET", |_| Ok(Self::Metrics)),
+        let body = &request.body;
+        let (method, command) = match path {
+            "/v1/job" => ("GET", Ok(Self::Status)),
+            "/v1/savepoints" => ("POST", read_body(body).map(Self::Savepoint)),
+            "/v1/stop" => ("POST", read_body(body).map(Self::Stop)),
+            "/v1/cancel" => ("POST", Ok(Self::Cancel)),
+            "/metrics" => ("GET", Ok(Self::Metrics)),
             _ => return Err(Response::error(404, format!("there is nothing at {path}"), None)),
         };
         if request.method != method {
             let error = format!("{path} takes {method}, not {}", request.method);
             return Err(Response::error(405, error, None));
         }
-        command(&request.body)
+        command
     }
 
     /// Makes the request that stands for the command.

@@ -1,0 +1,92 @@
+//! `pitlane get SAVEPOINT OPERATOR[/STATE] KEY`.
+
+use super::text::Table;
+use super::{Answer, Console, Outcome, place};
+use crate::error::{Error, Result};
+use crate::model::{DataType, Value};
+use crate::savepoint::{Found, Savepoint, StateView};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Show the value of one key
+///
+/// Reads one page of each column, however large the state is. The value is shown as it was stored: no
+/// migration is applied.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct GetArgs {
+    /// The directory of a savepoint or a checkpoint
+    savepoint: PathBuf,
+    /// The operator, and its state if it has several
+    #[arg(value_name = "OPERATOR[/STATE]")]
+    place: String,
+    /// The key: bare text for strings, numbers and names of variants, JSON for all else
+    #[arg(allow_hyphen_values = true)]
+    key: String,
+    /// Print JSON: {operator, state, key, found, schema_version, type, value}
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  pitlane get SAVEPOINT carriers UA
+  pitlane get SAVEPOINT rooms/activation '[\"house\", 17]' --json | jq .value
+
+Exit status: 0 found; 1 there is no such key; 2 it could not be done.";
+
+pub(super) fn run(args: &GetArgs, console: &mut Console<'_>) -> Outcome {
+    let savepoint = Savepoint::open(&args.savepoint)?;
+    let state = place::find_state(&savepoint, &args.place)?;
+    let key = parse_key(&state, &args.key)?;
+    let found = state.get(&key)?;
+    let place = format!("{}/{}", state.operator().uid, state.entry().name);
+    if args.json {
+        console.json(&json!({
+            "operator": state.operator().uid.as_str(),
+            "state": state.entry().name.as_str(),
+            "key": key.to_json(),
+            "found": found.is_some(),
+            "schema_version": found.as_ref().map(|found| found.schema.version),
+            "type": found.as_ref().map(|found| &found.schema.data_type),
+            "value": found.as_ref().map(|found| found.value.to_json()),
+        }))?;
+    } else if let Some(found) = &found {
+        writeln!(console.out, "{place} {key}: schema version {}", found.schema.version)?;
+        table(found).write(console.out, "  ")?;
+    } else {
+        // An aside, so that nothing on standard output stands for nothing found.
+        let _ = writeln!(console.err, "{place} has no key {key}");
+    }
+    Ok(if found.is_some() { Answer::Yes } else { Answer::No })
+}
+
+/// Reads a key from the command line.
+pub(super) fn parse_key(state: &StateView<'_>, text: &str) -> Result<Value> {
+    let Some(wanted) = &state.entry().key else {
+        return Err(Error::NotAKey {
+            found: text.to_owned(),
+            wanted: "none".to_owned(),
+            reason: format!("the state is a {}, without keys", state.entry().kind.as_str()),
+        });
+    };
+    Value::parse(text, wanted).map_err(|error| Error::NotAKey {
+        found: text.to_owned(),
+        wanted: wanted.to_string(),
+        reason: error.to_string(),
+    })
+}
+
+/// The value, one field a row.
+fn table(found: &Found) -> Table {
+    let mut table = Table::new(&["", ""]);
+    match (&found.value, &found.schema.data_type) {
+        (Value::Struct(fields), _) if !fields.is_empty() => {
+            fields.iter().for_each(|(name, value)| table.row([name.clone(), value.to_string()]));
+        }
+        (Value::Tuple(parts), DataType::Tuple(_)) if !parts.is_empty() => {
+            parts.iter().enumerate().for_each(|(i, part)| table.row([format!("f{i}"), part.to_string()]));
+        }
+        (value, _) => table.row([value.to_string()]),
+    }
+    table
+}

@@ -1,0 +1,241 @@
+//! How answers look to people: numbers, sizes, times and tables.
+
+use std::io::{self, Write};
+
+/// Groups the digits by threes with thin spaces, which a word split leaves alone: `18 204`.
+pub(super) fn grouped(number: impl Into<i128>) -> String {
+    let number = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::with_capacity(digits.len() * 2);
+    if number < 0 {
+        text.push('-');
+    }
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Counts things by name: `1 row`, `18 204 rows`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// Shows a size with three or four digits: `96 B`, `11.9 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // Rounding must not lead to "1024.0 KiB".
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Shows a point in time in UTC: `2013-01-31T23:59:00Z`, with milliseconds if there are any.
+pub(super) fn time(ms: i64) -> String {
+    const DAY_MS: i64 = 86_400_000;
+    let (year, month, day) = civil(ms.div_euclid(DAY_MS));
+    let in_day = ms.rem_euclid(DAY_MS);
+    let (seconds, millis) = (in_day / 1000, in_day % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let millis = if millis == 0 { String::new() } else { format!(".{millis:03}") };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{millis}Z")
+}
+
+/// As [`time`], for times that are never before 1970.
+pub(super) fn time_of(ms: u64) -> String {
+    time(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+/// A watermark, or that there is none yet.
+pub(super) fn watermark(ms: Option<i64>) -> String {
+    match ms {
+        None => "none yet".to_owned(),
+        // The last event has been read: no time is later.
+        Some(i64::MAX) => "end".to_owned(),
+        Some(ms) => time(ms),
+    }
+}
+
+/// The date in the Gregorian calendar of a day, counted from 1970-01-01.
+///
+/// Years begin in March here, so that the leap day is their last, and an era of 400 years has 146,097 days.
+fn civil(day: i64) -> (i64, i64, i64) {
+    let day = day + 719_468;
+    let era = day.div_euclid(146_097);
+    let of_era = day.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+/// Shows how long something took or takes, with its two largest units: `310 ms`, `8.2 s`, `13 d 4 h`.
+pub(super) fn duration(ms: u64) -> String {
+    let (seconds, minutes, hours) = (ms / 1000, ms / 60_000, ms / 3_600_000);
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{:.1} s", (ms / 100) as f64 / 10.0),
+        60_000..3_600_000 => format!("{minutes} min {} s", seconds % 60),
+        3_600_000..86_400_000 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{} d {} h", hours / 24, hours % 24),
+    }
+}
+
+/// Shows a share of a whole in percent: never 0 % or 100 % for a part that is neither.
+pub(super) fn share(part: u64, whole: u64) -> String {
+    if part == 0 || part >= whole {
+        return if part == 0 { "0 %" } else { "100 %" }.to_owned();
+    }
+    let percent = part as f64 * 100.0 / whole as f64;
+    match percent {
+        ..0.1 => "< 0.1 %".to_owned(),
+        99.95.. => "> 99.9 %".to_owned(),
+        percent => format!("{percent:.1} %"),
+    }
+}
+
+/// The side on which the cells of a column line up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows of cells in columns that line up.
+pub(super) struct Table {
+    aligns: Vec<Align>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Starts a table with a head; a title that starts with `>` lines its column up on the right.
+    pub(super) fn with_head(titles: &[&str]) -> Self {
+        let mut table = Self::new(titles);
+        table.row(titles.iter().map(|title| title.trim_start_matches('>').to_owned()));
+        table
+    }
+
+    /// Starts a table without a head; of `columns`, those that are `>` line up on the right.
+    pub(super) fn new(columns: &[&str]) -> Self {
+        let align = |c: &&str| if c.starts_with('>') { Align::Right } else { Align::Left };
+        Self { aligns: columns.iter().map(align).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row; cells beyond the last column are not shown.
+    pub(super) fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// Writes the rows, each after `indent`, without spaces at their ends.
+    pub(super) fn write(&self, out: &mut dyn Write, indent: &str) -> io::Result<()> {
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<_> = (0..self.aligns.len()).map(width).collect();
+        for row in &self.rows {
+            let mut line = indent.to_owned();
+            for ((cell, align), width) in row.iter().zip(&self.aligns).zip(&widths) {
+                let padding = " ".repeat(width - cell.chars().count());
+                match align {
+                    Align::Left => line.extend([cell, &padding, "  "]),
+                    Align::Right => line.extend([&padding, cell.as_str(), "  "]),
+                }
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_threes_with_thin_spaces() {
+        assert_eq!(
+            [0, 999, 1000, -18_204, 1_000_000].map(|n: i64| grouped(n)),
+            ["0", "999", "1\u{2009}000", "-18\u{2009}204", "1\u{2009}000\u{2009}000"]
+        );
+        assert_eq!(grouped(u64::MAX).chars().filter(|c| *c == '\u{2009}').count(), 6);
+        assert_eq!([0, 1, 2].map(|n| counted(n, "row")), ["0 rows", "1 row", "2 rows"]);
+    }
+
+    #[test]
+    fn sizes_have_one_decimal_and_never_reach_1024() {
+        let sizes = [0, 1023, 1024, 1_048_575, 12_478_054, u64::MAX];
+        assert_eq!(sizes.map(size), ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "11.9 MiB", "16384.0 PiB"]);
+    }
+
+    #[test]
+    fn times_are_civil_dates_in_utc_also_before_1970_and_on_leap_days() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(time(1_479_399_631_000), "2016-11-17T16:20:31Z");
+        assert_eq!(time(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(time(4_107_542_400_000), "2100-03-01T00:00:00Z");
+        assert_eq!(time(-62_135_596_800_000), "0001-01-01T00:00:00Z");
+        for extreme in [i64::MIN, i64::MAX] {
+            assert!(time(extreme).ends_with('Z'));
+        }
+    }
+
+    #[test]
+    fn every_day_of_400_years_follows_the_one_before() {
+        let mut last = (1599, 12, 31);
+        for day in -135_140..=11_322 {
+            let (year, month, of_month) = civil(day);
+            let follows = match last {
+                (y, m, d) if (year, month) == (y, m) => of_month == d + 1,
+                (y, m, d) if year == y => month == m + 1 && of_month == 1 && d >= 28,
+                (y, m, d) => (year, month, of_month, m, d) == (y + 1, 1, 1, 12, 31),
+            };
+            assert!(follows, "{last:?} then {:?}", (year, month, of_month));
+            last = (year, month, of_month);
+        }
+        assert_eq!(last, (2000, 12, 31));
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        let shown = [999, 8_250, 61_000, 3_660_000, 1_137_600_000].map(duration);
+        assert_eq!(shown, ["999 ms", "8.2 s", "1 min 1 s", "1 h 1 min", "13 d 4 h"]);
+    }
+
+    #[test]
+    fn a_part_is_never_shown_as_nothing_or_all() {
+        assert_eq!([(0, 0), (0, 5), (5, 5)].map(|(p, w)| share(p, w)), ["0 %", "0 %", "100 %"]);
+        assert_eq!(
+            [1, 50, 9_999, 99_999].map(|p| share(p, 100_000)),
+            ["< 0.1 %", "< 0.1 %", "10.0 %", "> 99.9 %"]
+        );
+    }
+
+    #[test]
+    fn a_table_lines_up_without_spaces_at_the_ends() {
+        let mut table = Table::with_head(&["NAME", ">ROWS", "NOTE"]);
+        table.row(["a", "1\u{2009}000", ""]);
+        table.row(["längster", "7", "x"]);
+        let mut out = Vec::new();
+        table.write(&mut out, "  ").unwrap();
+        let wanted = "  NAME       ROWS  NOTE\n  a         1\u{2009}000\n  längster      7  x\n";
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+}
