@@ -17,3 +17,5 @@ pub mod state;
 pub mod storage;
 
 pub use error::{BoxError, Error, Result};
+pub use pitlane_derive::{Key, State};
+pub use state::{Key, State};

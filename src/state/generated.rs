@@ -3,15 +3,15 @@
 //! Hidden from the docs, yet public: the code that `#[derive(State)]` generates calls it from other crates. It may
 //! change with every release, as the derive macro does.
 
-use super::{ColumnMismatch, Key, Read, State};
+use super::{Build, ColumnMismatch, Read, State, TextBuilder};
 use crate::model::{Value, value_at};
-use arrow::array::{Array, ArrayRef, AsArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, StructArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Fields;
 use std::sync::Arc;
 
 pub use crate::model::{DataType, Field, Variant};
-pub use arrow::array::{ArrayRef as Column, NullBufferBuilder};
+pub use arrow::array::ArrayRef as Column;
 pub use arrow::buffer::NullBuffer as Nulls;
 pub use std::cmp::Ordering;
 
@@ -164,7 +164,6 @@ pub fn open_single<T: State>(
 
 /// Returns the JSON that stands for a default in a schema.
 pub fn default_json<T: State>(value: &T) -> serde_json::Value {
-    use super::Build;
     let mut builder = T::Builder::default();
     builder.append(value);
     let value = value_at(&builder.finish(None), &T::data_type(), 0);
@@ -198,7 +197,70 @@ pub fn encode_tag(name: &str, out: &mut Vec<u8>) {
     crate::model::encode_bytes(name.as_bytes(), out);
 }
 
-/// Compares a field of a key with the same field at `row`.
-pub fn compare_part<K: Key>(key: &K, keys: &K::Reader, row: usize) -> Ordering {
-    key.compare_row(keys, row)
+/// Builds the column of the names of variants.
+#[derive(Debug, Default)]
+pub struct TagBuilder(TextBuilder<String>);
+
+impl TagBuilder {
+    /// Adds a name.
+    #[inline]
+    pub fn append(&mut self, name: &str) {
+        self.0.append_text(name);
+    }
+
+    /// Adds a place without a value.
+    #[inline]
+    pub fn append_absent(&mut self) {
+        self.0.append_text("");
+    }
+
+    /// Returns the number of places.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether there is no place yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the length of all names.
+    pub fn size_hint_bytes(&self) -> usize {
+        self.0.size_hint_bytes()
+    }
+
+    /// Takes the column out.
+    pub fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
+        self.0.finish(validity)
+    }
+}
+
+/// Collects where a variant's column has data.
+#[derive(Debug)]
+pub struct Presence(NullBufferBuilder);
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self(NullBufferBuilder::new(0))
+    }
+}
+
+impl Presence {
+    /// Adds a place with data.
+    #[inline]
+    pub fn append_non_null(&mut self) {
+        self.0.append_non_null();
+    }
+
+    /// Adds a place without.
+    #[inline]
+    pub fn append_null(&mut self) {
+        self.0.append_null();
+    }
+
+    /// Takes the places out.
+    pub fn finish(&mut self) -> Option<NullBuffer> {
+        self.0.finish()
+    }
 }

@@ -119,6 +119,14 @@ impl<T> Default for TextBuilder<T> {
     }
 }
 
+impl<T> TextBuilder<T> {
+    /// Adds text that need not be owned.
+    #[inline]
+    pub(super) fn append_text(&mut self, text: &str) {
+        self.texts.push(text.as_bytes());
+    }
+}
+
 impl<T: Text> Build<T> for TextBuilder<T> {
     #[inline]
     fn append(&mut self, value: &T) {
