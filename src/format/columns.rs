@@ -1,6 +1,6 @@
 //! The columns of a state file (clauses PQ-1 to PQ-3).
 
-use crate::model::{DataType, MaxParallelism, StateKind};
+use crate::model::{DataType, MaxParallelism, StateKind, arrow_field};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,35 +49,4 @@ impl StateColumns {
         };
         Arc::new(Schema::new(fields))
     }
-}
-
-// The mapping of types belongs to `model::columns`; until that lands, the plain types are enough.
-fn arrow_field(name: &str, data_type: &DataType, id: i32) -> Field {
-    let (arrow, nullable) = arrow_type(data_type);
-    Field::new(name, arrow, nullable).with_metadata(HashMap::from([(FIELD_ID.to_owned(), id.to_string())]))
-}
-
-fn arrow_type(data_type: &DataType) -> (ArrowType, bool) {
-    let plain = match data_type {
-        DataType::Bool | DataType::Unit => ArrowType::Boolean,
-        DataType::I32 => ArrowType::Int32,
-        DataType::I64 => ArrowType::Int64,
-        DataType::U64 => ArrowType::UInt64,
-        DataType::U32 => ArrowType::UInt32,
-        DataType::F64 => ArrowType::Float64,
-        DataType::String => ArrowType::Utf8,
-        DataType::Option(inner) => return (arrow_type(inner).0, true),
-        DataType::Tuple(parts) => ArrowType::Struct(
-            parts
-                .iter()
-                .enumerate()
-                .map(|(i, part)| arrow_field(&format!("f{i}"), part, 100 + i as i32))
-                .collect(),
-        ),
-        DataType::Struct(fields) => ArrowType::Struct(
-            fields.iter().map(|f| arrow_field(&f.name, &f.data_type, f.column_id())).collect(),
-        ),
-        _ => ArrowType::Binary,
-    };
-    (plain, false)
 }

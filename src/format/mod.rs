@@ -1,6 +1,26 @@
 //! Bytes to model and back: manifests, state files and the paths of both; one wire form per format version.
 
+mod chunks;
 mod columns;
+mod json;
+mod key_column;
 pub mod layout;
+mod lookup;
+mod manifest;
+mod manifest_v1;
+mod parquet_open;
+mod parquet_read;
+mod parquet_write;
+mod settings;
+mod sink;
+mod sparse;
+mod type_json;
 
 pub use columns::StateColumns;
+pub use manifest::{FORMAT, Sealed, parse, seal};
+
+pub(crate) use manifest::MAX_MANIFEST_BYTES;
+pub(crate) use parquet_open::ParquetFile;
+pub(crate) use parquet_read::Wanted;
+pub(crate) use parquet_write::{Cut, ParquetWriter};
+pub(crate) use sparse::ReadAt;

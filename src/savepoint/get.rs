@@ -2,7 +2,7 @@
 
 use super::StateView;
 use crate::error::{Error, Result};
-use crate::model::{Schema, Value};
+use crate::model::{KeyGroup, Schema, Value, encode_value, value_at};
 
 /// The value of a key, and the schema that it was written in.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,10 +20,30 @@ impl StateView<'_> {
     ///
     /// [`Error::NotAKey`] if the state has no keys or `key` is not of their type; [`Error::Damaged`]; [`Error::Io`].
     pub fn get(&self, key: &Value) -> Result<Option<Found>> {
-        Err(Error::NotAKey {
-            found: format!("{key:?}"),
-            wanted: self.entry.key.as_ref().map_or("none".to_owned(), ToString::to_string),
-            reason: "the state has no keys".to_owned(),
-        })
+        let not_a_key =
+            |wanted: String, reason: String| Error::NotAKey { found: key.to_string(), wanted, reason };
+        let Some(key_type) = &self.entry.key else {
+            return Err(not_a_key("none".to_owned(), "a list has no keys".to_owned()));
+        };
+        let mut encoded = Vec::new();
+        encode_value(key, key_type, &mut encoded)
+            .map_err(|error| not_a_key(key_type.to_string(), error.to_string()))?;
+        let group = KeyGroup::of(&encoded, self.savepoint.manifest.max_parallelism);
+        for (index, file) in self.entry.files.iter().enumerate() {
+            if !file.key_groups.is_some_and(|range| range.contains(group)) {
+                continue;
+            }
+            let open = self.file(index)?;
+            let Some((row_group, row)) = open.find(group, &encoded)? else { continue };
+            let batch = open.read_rows(row_group, row..row + 1)?;
+            let schema = self.entry.schema_of(file).clone();
+            let value = value_at(batch.column(2), &schema.data_type, 0).map_err(|error| Error::Damaged {
+                path: self.savepoint.shown(file),
+                found: error.to_string(),
+                wanted: schema.data_type.to_string(),
+            })?;
+            return Ok(Some(Found { schema, value }));
+        }
+        Ok(None)
     }
 }

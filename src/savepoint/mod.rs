@@ -9,15 +9,15 @@ mod state_file;
 mod verify;
 mod writer;
 
-pub use crate::format::StateColumns;
+pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
 pub use scan::{Scan, ScanBatch};
 pub use state_file::{RowGroup, StateFile};
 pub use verify::{Depth, Problem, Report, verify};
-pub use writer::{Sealed, StateFileWriter, publish, seal};
+pub use writer::{StateFileWriter, publish};
 
 use crate::error::{Error, Result, shown};
-use crate::format::layout;
+use crate::format::{self, MAX_MANIFEST_BYTES, layout};
 use crate::model::{FileEntry, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateName};
 use crate::storage::{LocalStore, Store};
 use std::fmt;
@@ -35,7 +35,8 @@ pub struct Savepoint {
 }
 
 impl Savepoint {
-    /// Opens the savepoint in a local directory, given as a path or as a `file://` URL.
+    /// Opens the savepoint in a local directory, given as a path or as a `file://` URL; that of its
+    /// manifest will do.
     ///
     /// # Errors
     ///
@@ -44,6 +45,8 @@ impl Savepoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let path = path.to_str().and_then(|text| text.strip_prefix("file://")).map_or(path, Path::new);
+        let is_manifest = path.file_name().is_some_and(|name| name == layout::MANIFEST);
+        let path = if is_manifest { path.parent().unwrap_or(path) } else { path };
         let store = LocalStore::open(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotASavepoint { path: shown(path) },
             _ => Error::Io { action: "open", path: shown(path), source },
@@ -59,13 +62,16 @@ impl Savepoint {
     pub fn open_in(store: Arc<dyn Store>, dir: &str) -> Result<Self> {
         let path = layout::manifest_path(dir);
         let shown = store.describe(&path);
-        match store.open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Error::NotASavepoint { path: store.describe(dir) })
-            }
-            Err(source) => Err(Error::Io { action: "open", path: shown, source }),
-            Ok(_) => Err(Error::NotASavepoint { path: shown }),
-        }
+        let blob = store.open(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => Error::NotASavepoint { path: store.describe(dir) },
+            _ => Error::Io { action: "open", path: shown.clone(), source },
+        })?;
+        // One byte more than is read lets the parser refuse it by its size.
+        let length = blob.size().min(MAX_MANIFEST_BYTES + 1) as usize;
+        let mut bytes = vec![0; length];
+        blob.read_exact_at(&mut bytes, 0).map_err(Error::io("read", shown.as_str()))?;
+        let (manifest, id) = format::parse(&bytes, &shown)?;
+        Ok(Self { store, dir: dir.to_owned(), id, manifest: Arc::new(manifest) })
     }
 
     /// Returns the short id.
@@ -110,6 +116,11 @@ impl Savepoint {
     /// [`Error::Damaged`] with the file if one of them is not as the manifest says; [`Error::Io`].
     pub fn state_file(&self, state: &StateEntry, file: &FileEntry) -> Result<StateFile> {
         StateFile::open(self, state, file)
+    }
+
+    /// Shows where a state file is, for messages.
+    fn shown(&self, file: &FileEntry) -> String {
+        self.store.describe(&layout::join(&self.dir, &file.path))
     }
 
     /// Returns the columns of a file of `state`.

@@ -1,11 +1,14 @@
-//! One state file, opened for reading (clauses PQ-*, CH-*).
+//! One state file, opened for reading: the store's bytes under the format's reader.
 
 use super::Savepoint;
 use crate::error::{Error, Result};
-use crate::format::layout;
-use crate::model::{FileEntry, KeyGroupRange, StateEntry};
+use crate::format::{ParquetFile, ReadAt, StateColumns, Wanted, layout};
+use crate::model::{FileEntry, KeyGroup, KeyGroupRange, StateEntry};
+use crate::storage::Blob;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A run of rows of a state file that is read as a whole.
@@ -25,16 +28,40 @@ pub struct StateFile {
 
 #[derive(Debug)]
 struct Inner {
-    path: String,
+    file: ParquetFile,
     schema: SchemaRef,
     row_groups: Vec<RowGroup>,
-    chunk_hashes: Vec<Vec<u128>>,
+}
+
+/// Hands the bytes of a store to the format, which knows no stores.
+#[derive(Debug)]
+struct Source(Arc<dyn Blob>);
+
+impl ReadAt for Source {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
 }
 
 impl StateFile {
-    pub(super) fn open(savepoint: &Savepoint, _state: &StateEntry, file: &FileEntry) -> Result<Self> {
-        let path = savepoint.store.describe(&layout::join(&savepoint.dir, &file.path));
-        Err(Error::Damaged { path, found: "nothing".to_owned(), wanted: "a state file".to_owned() })
+    pub(super) fn open(savepoint: &Savepoint, state: &StateEntry, file: &FileEntry) -> Result<Self> {
+        let path = layout::join(&savepoint.dir, &file.path);
+        let shown = savepoint.store.describe(&path);
+        let blob = savepoint.store.open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::Damaged {
+                path: shown.clone(),
+                found: "no file".to_owned(),
+                wanted: format!("{} bytes", file.size_bytes),
+            },
+            _ => Error::Io { action: "open", path: shown.clone(), source },
+        })?;
+        let file = ParquetFile::open(Arc::new(Source(blob)), shown, savepoint.columns(state, file), file)?;
+        let row_groups = file.row_groups().map(|(rows, key_groups)| RowGroup { rows, key_groups }).collect();
+        Ok(Self { inner: Arc::new(Inner { schema: file.schema().clone(), row_groups, file }) })
     }
 
     /// Returns the row groups, in order of their rows.
@@ -52,23 +79,56 @@ impl StateFile {
     ///
     /// If there is no such row group.
     pub fn read_row_group(&self, index: usize) -> Result<RecordBatch> {
-        let found = format!("row group {index} of {}", self.inner.row_groups.len());
-        Err(Error::Damaged { path: self.inner.path.clone(), found, wanted: "a row group".to_owned() })
+        self.inner.file.read_row_group(index)
+    }
+
+    /// Reads some rows of a row group, and only the pages that hold them, each checked against its hash.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_row_group`](Self::read_row_group).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group.
+    pub fn read_rows(&self, row_group: usize, rows: Range<usize>) -> Result<RecordBatch> {
+        self.inner.file.read_rows(row_group, rows, Wanted::All)
+    }
+
+    /// Finds the row group and the row in it of a key, given as its key group and its canonical encoding.
+    ///
+    /// Reads one or a few pages of the key column.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_row_group`](Self::read_row_group).
+    pub fn find(&self, key_group: KeyGroup, encoded_key: &[u8]) -> Result<Option<(usize, usize)>> {
+        self.inner.file.find(key_group, encoded_key)
     }
 
     /// Returns the hashes of a row group's column chunks, one per leaf column, in order.
     ///
-    /// Equal hashes mean equal content; unequal ones mean nothing.
+    /// Equal hashes of columns of one type mean equal content; unequal ones mean nothing.
     ///
     /// # Panics
     ///
     /// If there is no such row group.
     pub fn chunk_hashes(&self, row_group: usize) -> &[u128] {
-        &self.inner.chunk_hashes[row_group]
+        self.inner.file.chunk_hashes(row_group)
+    }
+
+    /// Returns the number of key groups at whose multiples row groups end, if the writer had fixed it.
+    pub fn stride(&self) -> Option<u16> {
+        self.inner.file.stride()
     }
 
     /// Returns the Arrow schema of the batches.
     pub fn schema(&self) -> &SchemaRef {
         &self.inner.schema
+    }
+
+    /// Returns what the columns of the file are.
+    pub fn columns(&self) -> &StateColumns {
+        self.inner.file.columns()
     }
 }

@@ -1,33 +1,65 @@
-//! Publishing a savepoint: state files first, manifest last (clauses PB-1 to PB-4).
+//! Writing and publishing a savepoint: state files first, manifest last (clauses PB-1 to PB-4).
 //!
 //! Readers look for the manifest alone, so a writer that stops half-way leaves nothing to be
 //! mistaken for a savepoint.
 
 use super::StateColumns;
 use crate::error::{Error, Result};
-use crate::format::layout;
-use crate::model::{FileEntry, Manifest, SavepointId};
-use crate::storage::Store;
+use crate::format::{self, Cut, ParquetWriter, Sealed, layout};
+use crate::model::FileEntry;
+use crate::storage::{NewFile, Store};
 use arrow::array::RecordBatch;
+use std::fmt;
+use std::io::{Error as IoError, ErrorKind};
 
 /// Writes one state file.
-#[derive(Debug)]
 pub struct StateFileWriter {
+    writer: ParquetWriter<Box<dyn NewFile>>,
+    /// Relative to the manifest.
     path: String,
+    shown: String,
+}
+
+impl fmt::Debug for StateFileWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateFileWriter").field("path", &self.shown).finish_non_exhaustive()
+    }
 }
 
 impl StateFileWriter {
-    /// Starts the file `path` of the savepoint in `dir`.
+    /// Starts the file `path` of the savepoint in `dir`; `path` is relative to the manifest.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Parquet`].
-    pub fn create(store: &dyn Store, dir: &str, path: &str, _columns: &StateColumns) -> Result<Self> {
-        Ok(Self { path: store.describe(&layout::join(dir, path)) })
+    /// [`Error::Io`], with the kind `AlreadyExists` if the file is there; [`Error::Rows`] if the format has no
+    /// such path; [`Error::Parquet`].
+    pub fn create(store: &dyn Store, dir: &str, path: &str, columns: &StateColumns) -> Result<Self> {
+        let full = layout::join(dir, path);
+        let shown = store.describe(&full);
+        if let Some(problem) = layout::path_problem(path) {
+            let wanted = "plain names with `/` in between".to_owned();
+            return Err(Error::Rows { path: shown, found: format!("a path that {problem}"), wanted });
+        }
+        let file = store.create(&full).map_err(Error::io("create", shown.as_str()))?;
+        Ok(Self { writer: ParquetWriter::new(file, shown.clone(), columns)?, path: path.to_owned(), shown })
     }
 
-    /// Expects about `rows` rows, which lets the row groups have a good size from the start.
-    pub fn expect_rows(self, _rows: u64) -> Self {
+    /// Expects about `rows` rows in a range of `key_groups` key groups, and fixes the key groups at which row
+    /// groups end accordingly. Call it before the first rows.
+    ///
+    /// Without it, row groups end at the first boundary after enough rows, and a later savepoint of the same
+    /// state with a few rows more has other row groups, which makes a diff slower.
+    #[must_use]
+    pub fn expect_rows(mut self, rows: u64, key_groups: usize) -> Self {
+        self.writer.set_cut(Cut::for_rows(rows, key_groups));
+        self
+    }
+
+    /// Ends row groups at the multiples of `stride` key groups, as the file did that this one continues
+    /// ([`StateFile::stride`](super::StateFile::stride)). Call it before the first rows.
+    #[must_use]
+    pub fn with_stride(mut self, stride: u16) -> Self {
+        self.writer.set_cut(Cut::Stride(stride.max(1)));
         self
     }
 
@@ -35,9 +67,10 @@ impl StateFileWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Rows`] if the rows are not in order or not in their key group; [`Error::Io`]; [`Error::Parquet`].
-    pub fn write(&mut self, _batch: &RecordBatch) -> Result<()> {
-        self.finished().map(drop)
+    /// [`Error::Rows`] if the columns are not those of the file, or the rows are not in order or not in their key
+    /// group; [`Error::Io`]; [`Error::Parquet`]. The file is of no use after an error.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch)
     }
 
     /// Completes the file and makes it durable; `schema` is the position of its schema in the state's entry.
@@ -45,35 +78,26 @@ impl StateFileWriter {
     /// # Errors
     ///
     /// [`Error::Io`]; [`Error::Parquet`].
-    pub fn finish(self, _schema: usize) -> Result<FileEntry> {
-        self.finished()
+    pub fn finish(self, schema: usize) -> Result<FileEntry> {
+        let (file, entry) = self.writer.finish(schema)?;
+        file.finish().map_err(Error::io("write", self.shown))?;
+        Ok(FileEntry { path: self.path, ..entry })
     }
-
-    fn finished(&self) -> Result<FileEntry> {
-        Err(Error::Rows { path: self.path.clone(), found: "no writer".to_owned(), wanted: "one".to_owned() })
-    }
-}
-
-/// A manifest as bytes, and the id that they give to the savepoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// The content of `manifest.json`.
-    pub bytes: Vec<u8>,
-    /// The short id.
-    pub id: SavepointId,
-}
-
-/// Turns a manifest into its bytes, root hash included.
-pub fn seal(_manifest: &Manifest) -> Sealed {
-    Sealed { bytes: Vec::new(), id: SavepointId(String::new()) }
 }
 
 /// Makes the savepoint in `dir` exist: its manifest appears whole and durable, if there is none yet.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], with the kind `AlreadyExists` if another writer was first.
+/// [`Error::Io`], with the kind `AlreadyExists` if another writer was first; [`Error::Manifest`] if the manifest
+/// breaks a rule of the format, so that nobody could read it.
 pub fn publish(store: &dyn Store, dir: &str, sealed: &Sealed) -> Result<()> {
     let path = layout::manifest_path(dir);
-    store.create_new(&path, &sealed.bytes).map_err(Error::io("publish", store.describe(&path)))
+    let shown = store.describe(&path);
+    let (_, id) = format::parse(&sealed.bytes, &shown)?;
+    if id != sealed.id {
+        let source = IoError::new(ErrorKind::InvalidInput, format!("the id {} is not {id}", sealed.id));
+        return Err(Error::Io { action: "publish", path: shown, source });
+    }
+    store.create_new(&path, &sealed.bytes).map_err(Error::io("publish", shown))
 }

@@ -4,3 +4,5 @@
 
 mod columns;
 mod derive;
+mod sample;
+mod savepoint;

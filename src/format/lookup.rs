@@ -1,0 +1,223 @@
+//! Finding one key in a state file by its page index, without reading the rest.
+//!
+//! The key group leads to a run of pages; inside of it the keys are sorted, so their bounds in the page index
+//! leave one page for most types of keys. What remains is decoded and searched.
+
+use super::key_column::KeyColumn;
+use super::parquet_open::ParquetFile;
+use super::parquet_read::Wanted;
+use crate::error::Result;
+use crate::model::{DataType, KeyGroup};
+use arrow::array::{AsArray, RecordBatch, UInt16Array};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use std::cmp::Ordering;
+use std::ops::Range;
+
+/// A key's first column, as it compares with the bounds in a page index.
+#[derive(Debug, PartialEq, Eq)]
+enum Probe {
+    Signed(i64),
+    Unsigned(u64),
+    Bytes(Vec<u8>),
+}
+
+impl ParquetFile {
+    /// Finds the row group and the row in it that hold a key, given in its canonical encoding.
+    pub(crate) fn find(&self, group: KeyGroup, encoded: &[u8]) -> Result<Option<(usize, usize)>> {
+        let Some(key) = &self.columns.key else { return Ok(None) };
+        let probe = Probe::of(key, encoded);
+        for (index, rows) in self.groups.iter().enumerate() {
+            if !rows.key_groups.is_some_and(|range| range.contains(group)) {
+                continue;
+            }
+            for rows in self.candidates(index, group, probe.as_ref()) {
+                let batch = self.read_rows(index, rows.clone(), Wanted::Keys)?;
+                if let Some(row) = self.search(&batch, key, group, encoded)? {
+                    return Ok(Some((index, rows.start + row)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the rows of a row group, by whole pages of its key column, that may hold the key.
+    fn candidates(&self, index: usize, group: KeyGroup, probe: Option<&Probe>) -> Vec<Range<usize>> {
+        let total = self.groups[index].rows;
+        let page_index = self.metadata.metadata().page_index();
+        let bounds_of = |leaf| page_index.and_then(|pages| pages.column_index(index, leaf));
+        let rows_of = |leaf| {
+            let starts = self.pages(index, leaf).iter().map(|page| page.first_row_index as usize);
+            starts.clone().zip(starts.skip(1).chain([total])).map(|(start, end)| start..end)
+        };
+        // The rows of pages that hold the key group, and those of pages that hold no other one.
+        let (mut all, mut pure) = (total..0, total..0);
+        for (page, rows) in rows_of(0).enumerate() {
+            let (least, most) = match bounds_of(0) {
+                Some(ColumnIndexMetaData::INT32(bounds)) => {
+                    (value(bounds.min_values(), page), value(bounds.max_values(), page))
+                }
+                _ => (None, None),
+            };
+            let wanted = i32::from(group.index());
+            if least.is_some_and(|least| least > wanted) || most.is_some_and(|most| most < wanted) {
+                continue;
+            }
+            all = all.start.min(rows.start)..all.end.max(rows.end);
+            if (least, most) == (Some(wanted), Some(wanted)) {
+                pure = pure.start.min(rows.start)..pure.end.max(rows.end);
+            }
+        }
+        let key_bounds = probe.zip(bounds_of(1));
+        let may_hold = |(page, rows): &(usize, Range<usize>)| {
+            let is_pure = pure.start <= rows.start && rows.end <= pure.end;
+            rows.start < all.end
+                && all.start < rows.end
+                && !(is_pure && key_bounds.is_some_and(|(probe, bounds)| probe.is_outside(bounds, *page)))
+        };
+        rows_of(1).enumerate().filter(may_hold).map(|(_, rows)| rows).collect()
+    }
+
+    /// Searches a batch of key groups and keys, which are sorted.
+    fn search(
+        &self,
+        batch: &RecordBatch,
+        key: &DataType,
+        group: KeyGroup,
+        encoded: &[u8],
+    ) -> Result<Option<usize>> {
+        let groups: &UInt16Array = batch.column(0).as_primitive();
+        let keys = KeyColumn::new(batch.column(1), key);
+        let (mut low, mut high) = (0, batch.num_rows());
+        let mut found = Vec::new();
+        while low < high {
+            let middle = low + (high - low) / 2;
+            found.clear();
+            keys.encode(middle, &mut found).map_err(|error| self.damage(error.found, error.wanted))?;
+            match (groups.value(middle), found.as_slice()).cmp(&(group.index(), encoded)) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Ok(Some(middle)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn value<T: Copy>(values: &[T], page: usize) -> Option<T> {
+    values.get(page).copied()
+}
+
+impl Probe {
+    /// Takes the first column out of an encoded key, for the types whose columns sort as their encodings do.
+    fn of(key: &DataType, encoded: &[u8]) -> Option<Self> {
+        let unsigned = |length: usize| {
+            let bytes = encoded.get(..length)?;
+            Some(bytes.iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte)))
+        };
+        // The sign bit is flipped in the encoding.
+        let signed = |length: usize| {
+            let flipped = unsigned(length)?;
+            Some(Self::Signed((flipped as i64).wrapping_sub(1_i64.wrapping_shl(8 * length as u32 - 1))))
+        };
+        match key {
+            DataType::U8 => unsigned(1).map(Self::Unsigned),
+            DataType::U16 => unsigned(2).map(Self::Unsigned),
+            DataType::U32 => unsigned(4).map(Self::Unsigned),
+            DataType::U64 => unsigned(8).map(Self::Unsigned),
+            DataType::I8 => signed(1),
+            DataType::I16 => signed(2),
+            DataType::I32 => signed(4),
+            DataType::I64 => signed(8),
+            DataType::U128 | DataType::I128 => Some(Self::Bytes(encoded.get(..16)?.to_vec())),
+            DataType::FixedBytes(length) => Some(Self::Bytes(encoded.get(..*length as usize)?.to_vec())),
+            DataType::String | DataType::Bytes => text(encoded).map(Self::Bytes),
+            DataType::Tuple(parts) => Self::of(parts.first()?, encoded),
+            DataType::Struct(fields) => Self::of(&fields.first()?.data_type, encoded),
+            _ => None,
+        }
+    }
+
+    /// Says whether the bounds of a page leave no place for the key. Bounds may be cut, and then lie further out.
+    fn is_outside(&self, bounds: &ColumnIndexMetaData, page: usize) -> bool {
+        let outside = |least: Ordering, most: Ordering| least == Ordering::Less || most == Ordering::Greater;
+        match (self, bounds) {
+            (Self::Signed(key), ColumnIndexMetaData::INT32(bounds)) => {
+                let bounds = value(bounds.min_values(), page).zip(value(bounds.max_values(), page));
+                bounds.is_some_and(|(min, max)| outside(key.cmp(&min.into()), key.cmp(&max.into())))
+            }
+            (Self::Signed(key), ColumnIndexMetaData::INT64(bounds)) => {
+                let bounds = value(bounds.min_values(), page).zip(value(bounds.max_values(), page));
+                bounds.is_some_and(|(min, max)| outside(key.cmp(&min), key.cmp(&max)))
+            }
+            (Self::Unsigned(key), ColumnIndexMetaData::INT32(bounds)) => {
+                let bounds = value(bounds.min_values(), page).zip(value(bounds.max_values(), page));
+                let of = |bound: i32| u64::from(bound.cast_unsigned());
+                bounds.is_some_and(|(min, max)| outside(key.cmp(&of(min)), key.cmp(&of(max))))
+            }
+            (Self::Unsigned(key), ColumnIndexMetaData::INT64(bounds)) => {
+                let bounds = value(bounds.min_values(), page).zip(value(bounds.max_values(), page));
+                bounds.is_some_and(|(min, max)| {
+                    outside(key.cmp(&min.cast_unsigned()), key.cmp(&max.cast_unsigned()))
+                })
+            }
+            (Self::Bytes(key), ColumnIndexMetaData::BYTE_ARRAY(bounds)) => {
+                let is_there = (page as u64) < bounds.num_pages();
+                let bounds = is_there.then(|| bounds.min_value(page).zip(bounds.max_value(page))).flatten();
+                bounds.is_some_and(|(min, max)| outside(key.as_slice().cmp(min), key.as_slice().cmp(max)))
+            }
+            (Self::Bytes(key), ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(bounds)) => {
+                let is_there = (page as u64) < bounds.num_pages();
+                let bounds = is_there.then(|| bounds.min_value(page).zip(bounds.max_value(page))).flatten();
+                bounds.is_some_and(|(min, max)| outside(key.as_slice().cmp(min), key.as_slice().cmp(max)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Takes text or bytes out of the front of an encoding: up to two zero bytes, with 0 FF for each zero inside.
+fn text(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut bytes = encoded.iter().copied();
+    loop {
+        match bytes.next()? {
+            0 => match bytes.next()? {
+                0 => return Some(out),
+                _ => out.push(0),
+            },
+            byte => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Value, encode_value};
+
+    fn probe(value: &Value, data_type: &DataType) -> Option<Probe> {
+        let mut encoded = Vec::new();
+        encode_value(value, data_type, &mut encoded).unwrap();
+        Probe::of(data_type, &encoded)
+    }
+
+    #[test]
+    fn a_key_whose_columns_do_not_sort_alone_gives_no_probe() {
+        let option = DataType::Option(Box::new(DataType::U8));
+        assert_eq!(probe(&Value::Option(None), &option), None);
+        assert_eq!(Probe::of(&DataType::U64, &[1, 2]), None);
+        assert_eq!(Probe::of(&DataType::String, b"abc"), None);
+    }
+
+    #[test]
+    fn a_probe_is_the_first_column_of_the_key() {
+        assert_eq!(probe(&Value::Int(-2), &DataType::I16), Some(Probe::Signed(-2)));
+        for number in [i64::MIN, -1, 0, 1, i64::MAX] {
+            assert_eq!(probe(&Value::Int(number.into()), &DataType::I64), Some(Probe::Signed(number)));
+        }
+        assert_eq!(probe(&Value::Uint(u64::MAX.into()), &DataType::U64), Some(Probe::Unsigned(u64::MAX)));
+        let pair = DataType::Tuple(vec![DataType::String, DataType::U8]);
+        let key = Value::Tuple(vec![Value::String("a\0b".to_owned()), Value::Uint(7)]);
+        assert_eq!(probe(&key, &pair), Some(Probe::Bytes(b"a\0b".to_vec())));
+    }
+}

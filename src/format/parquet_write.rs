@@ -1,0 +1,314 @@
+//! Writing a state file (clauses PQ-1 to PQ-9, CH-1 to CH-4).
+//!
+//! Rows come sorted and go into row groups that end at key-group boundaries, so that a key group can be read,
+//! moved and compared by itself, and a change in one key group leaves the chunks of the others as they were.
+
+use super::StateColumns;
+use super::chunks::{Hashes, chunk_hasher, file_metadata};
+use super::key_column::RowOrder;
+use super::settings::{parquet_schema, properties};
+use super::sink::Sink;
+use crate::error::{Error, Result};
+use crate::model::{FileEntry, Fingerprint, KeyGroupRange, StateKind};
+use arrow::array::{Array, AsArray, RecordBatch, UInt16Array};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedFileWriter;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::Arc;
+
+/// The number of rows that row groups aim at.
+const GROUP_ROWS: usize = 128 << 10;
+/// The most rows in a row group (clause PQ-9).
+pub(super) const MAX_GROUP_ROWS: usize = 1 << 20;
+/// The size of a row group that ends it inside of a key group: encoded, as far as that is known.
+const MAX_GROUP_BYTES: usize = 64 << 20;
+/// The same in memory; far below 2 GiB, beyond which one Arrow array could not hold all text of a row group.
+const MAX_GROUP_MEMORY: usize = 256 << 20;
+/// What goes to the encoders in one piece.
+const PIECE_ROWS: usize = 16 << 10;
+const PIECE_MEMORY: usize = 32 << 20;
+
+/// At which key-group boundaries row groups end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// At the first boundary after enough rows. It needs no foresight and makes few row groups of small states, but
+    /// one row more can shift every later boundary, so that a diff finds fewer equal chunks.
+    AfterRows,
+    /// At every multiple of this number of key groups: boundaries stay where they are while the state grows.
+    Stride(u16),
+}
+
+impl Cut {
+    /// Chooses the stride for about `rows` rows in `groups` key groups.
+    ///
+    /// A power of two, so that a savepoint with a few rows more has the same boundaries, or every second of them.
+    pub(crate) fn for_rows(rows: u64, groups: usize) -> Self {
+        let wanted = (GROUP_ROWS as u64).saturating_mul(groups as u64) / rows.max(1);
+        let below = wanted.clamp(1, 1 << 15);
+        Self::Stride(1 << below.ilog2())
+    }
+
+    fn is_between(self, last: u16, next: u16, rows: usize) -> bool {
+        match self {
+            Self::AfterRows => last != next && rows >= GROUP_ROWS,
+            Self::Stride(stride) => last / stride.max(1) != next / stride.max(1),
+        }
+    }
+}
+
+/// Writes one state file to `W`.
+pub(crate) struct ParquetWriter<W: Write + Send> {
+    path: String,
+    columns: StateColumns,
+    schema: SchemaRef,
+    writer: SerializedFileWriter<Sink<W>>,
+    factory: ArrowRowGroupWriterFactory,
+    order: RowOrder,
+    cut: Cut,
+    group: Option<OpenGroup>,
+    groups: usize,
+    rows: u64,
+    /// The first and the last key group so far.
+    key_groups: Option<(u16, u16)>,
+    hashes: Hashes,
+}
+
+/// A row group that rows are added to.
+struct OpenGroup {
+    writers: Vec<ArrowColumnWriter>,
+    rows: usize,
+    memory: usize,
+}
+
+impl<W: Write + Send> ParquetWriter<W> {
+    /// Starts a file; `path` is for messages.
+    pub(crate) fn new(inner: W, path: String, columns: &StateColumns) -> Result<Self> {
+        let failed = parquet_failed(&path);
+        let descriptor = parquet_schema(columns).map_err(&failed)?;
+        let properties = Arc::new(properties(columns, &descriptor).map_err(&failed)?);
+        let sink = Sink::new(inner);
+        let mut writer =
+            SerializedFileWriter::new(sink, descriptor.root_schema_ptr(), properties).map_err(&failed)?;
+        // The sink must not take the magic, which is still buffered, for a part of the first chunk.
+        writer.flush().map_err(Error::io("write", path.as_str()))?;
+        let schema = columns.arrow_schema();
+        Ok(Self {
+            factory: ArrowRowGroupWriterFactory::new(&writer, schema.clone()),
+            order: RowOrder::new(columns.clone()),
+            columns: columns.clone(),
+            cut: Cut::AfterRows,
+            group: None,
+            groups: 0,
+            rows: 0,
+            key_groups: None,
+            hashes: Hashes::default(),
+            path,
+            schema,
+            writer,
+        })
+    }
+
+    /// Chooses where row groups end; to be called before the first rows.
+    pub(crate) fn set_cut(&mut self, cut: Cut) {
+        self.cut = cut;
+    }
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.check_columns(batch)?;
+        self.order
+            .check(batch, |_, _| {})
+            .map_err(|disorder| self.refuse(disorder.found, disorder.wanted))?;
+        if self.columns.kind == StateKind::List {
+            return self.add(batch);
+        }
+        let key_groups: UInt16Array = batch.column(0).as_primitive().clone();
+        let key_groups = key_groups.values();
+        let mut start = 0;
+        while let Some(&first) = key_groups.get(start) {
+            let mut last = self.key_groups.map_or(first, |(_, last)| last);
+            let mut rows = self.group.as_ref().map_or(0, |group| group.rows);
+            let mut end = start;
+            // The longest run of rows that belongs into the open row group.
+            while let Some(&next) = key_groups.get(end)
+                && (rows == 0 || !self.cut.is_between(last, next, rows))
+            {
+                (last, rows, end) = (next, rows + 1, end + 1);
+            }
+            if end > start {
+                self.add(&batch.slice(start, end - start))?;
+                self.key_groups = Some((self.key_groups.map_or(first, |(first, _)| first), last));
+            }
+            if end < key_groups.len() {
+                self.close_group()?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Completes the file; `schema` is the position of its schema in the state's entry. Returns the writer below,
+    /// flushed, and the entry, whose path is left empty.
+    pub(crate) fn finish(mut self, schema: usize) -> Result<(W, FileEntry)> {
+        self.close_group()?;
+        let stride = match self.cut {
+            Cut::AfterRows => 0,
+            Cut::Stride(stride) => stride,
+        };
+        let fingerprint = Fingerprint::of(&self.columns.value);
+        let metadata = file_metadata(fingerprint, stride).into_iter().chain(self.hashes.to_metadata());
+        metadata.for_each(|pair| self.writer.append_key_value_metadata(pair));
+        self.writer.flush().map_err(Error::io("write", &self.path))?;
+        self.writer.inner_mut().start_tail();
+        let sink = self.writer.into_inner().map_err(parquet_failed(&self.path))?;
+        let (mut inner, seen) = sink.finish();
+        inner.flush().map_err(Error::io("write", &self.path))?;
+        let max_parallelism = self.columns.max_parallelism;
+        let entry = FileEntry {
+            path: String::new(),
+            size_bytes: seen.size_bytes,
+            sha256: seen.sha256,
+            tail_bytes: seen.tail_bytes,
+            tail_sha256: seen.tail_sha256,
+            rows: self.rows,
+            schema,
+            key_groups: self
+                .key_groups
+                .and_then(|(first, last)| KeyGroupRange::new(first, last, max_parallelism)),
+        };
+        Ok((inner, entry))
+    }
+
+    fn refuse(&self, found: String, wanted: String) -> Error {
+        Error::Rows { path: self.path.clone(), found, wanted }
+    }
+
+    /// Checks that the batch has the columns of the file: the library would fail late, or panic.
+    fn check_columns(&self, batch: &RecordBatch) -> Result<()> {
+        let (found, wanted) = (batch.schema(), &self.schema);
+        if found.fields().len() != wanted.fields().len() {
+            let wanted = format!("{} columns", wanted.fields().len());
+            return Err(self.refuse(format!("{} columns", found.fields().len()), wanted));
+        }
+        for ((column, found), wanted) in batch.columns().iter().zip(found.fields()).zip(wanted.fields()) {
+            let is_right = found.name() == wanted.name()
+                && column.data_type() == wanted.data_type()
+                && (wanted.is_nullable() || column.null_count() == 0);
+            if !is_right {
+                let shown = |name: &str, data_type: &dyn std::fmt::Display, is_nullable| {
+                    format!(
+                        "column `{name}` of {data_type}, {}",
+                        if is_nullable { "nullable" } else { "not null" }
+                    )
+                };
+                return Err(self.refuse(
+                    shown(found.name(), column.data_type(), column.null_count() > 0),
+                    shown(wanted.name(), wanted.data_type(), wanted.is_nullable()),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows to the open row group, or to several if there are too many for one.
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let memory: usize = batch.columns().iter().map(slice_memory).sum();
+        if batch.num_rows() > PIECE_ROWS || (memory > PIECE_MEMORY && batch.num_rows() > 1) {
+            let half = if batch.num_rows() > PIECE_ROWS { PIECE_ROWS } else { batch.num_rows() / 2 };
+            let mut rest = batch.clone();
+            while rest.num_rows() > 0 {
+                let length = half.min(rest.num_rows());
+                self.add(&rest.slice(0, length))?;
+                rest = rest.slice(length, rest.num_rows() - length);
+            }
+            return Ok(());
+        }
+        let is_full = |group: &OpenGroup| {
+            let encoded =
+                || group.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
+            group.rows + batch.num_rows() > MAX_GROUP_ROWS
+                || (group.rows > 0
+                    && (group.memory + memory > MAX_GROUP_MEMORY || encoded() >= MAX_GROUP_BYTES))
+        };
+        if self.group.as_ref().is_some_and(is_full) {
+            self.close_group()?;
+        }
+        let failed = parquet_failed(&self.path);
+        let mut group = match self.group.take() {
+            Some(group) => group,
+            None => OpenGroup {
+                writers: self.factory.create_column_writers(self.groups).map_err(&failed)?,
+                rows: 0,
+                memory: 0,
+            },
+        };
+        let mut writers = group.writers.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
+            for leaf in compute_leaves(field, column).map_err(&failed)? {
+                let writer = writers.next().ok_or_else(|| failed(odd("more leaves than columns")))?;
+                writer.write(&leaf).map_err(&failed)?;
+            }
+        }
+        group.rows += batch.num_rows();
+        group.memory += memory;
+        self.rows += batch.num_rows() as u64;
+        self.group = Some(group);
+        Ok(())
+    }
+
+    fn close_group(&mut self) -> Result<()> {
+        let Some(group) = self.group.take().filter(|group| group.rows > 0) else { return Ok(()) };
+        let failed = parquet_failed(&self.path);
+        let chunks = group.writers.into_iter().map(ArrowColumnWriter::close);
+        let chunks: Vec<_> = chunks.collect::<Result<_, _>>().map_err(&failed)?;
+        for chunk in &chunks {
+            let close = chunk.close();
+            let index =
+                close.offset_index.as_ref().ok_or_else(|| failed(odd("a chunk without offset index")))?;
+            let data: VecDeque<_> =
+                index.page_locations().iter().map(|p| p.compressed_page_size as u64).collect();
+            // What is not in the index is the dictionary page, which comes first in the file.
+            let dictionary = (close.metadata.compressed_size() as u64).saturating_sub(data.iter().sum());
+            let pages = Some(dictionary).filter(|size| *size > 0).into_iter().chain(data).collect();
+            self.writer.inner_mut().expect_chunk(chunk_hasher(&close.metadata), pages);
+        }
+        let mut row_group = self.writer.next_row_group().map_err(&failed)?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut row_group).map_err(&failed)?;
+        }
+        row_group.close().map_err(&failed)?;
+        self.writer.flush().map_err(Error::io("write", &self.path))?;
+        let hashes = self.writer.inner_mut().take_hashes();
+        let hashes = hashes.ok_or_else(|| failed(odd("fewer bytes than the chunks have")))?;
+        self.hashes.chunks.extend(hashes.chunks);
+        self.hashes.pages.extend(hashes.pages);
+        self.groups += 1;
+        Ok(())
+    }
+}
+
+fn parquet_failed(path: &str) -> impl Fn(ParquetError) -> Error + use<> {
+    let path = path.to_owned();
+    move |error| match error {
+        // The disk's own error is worth more than that it reached us by way of Parquet.
+        ParquetError::External(source) => match source.downcast() {
+            Ok(source) => Error::Io { action: "write", path: path.clone(), source: *source },
+            Err(source) => {
+                Error::Parquet { action: "write", path: path.clone(), source: ParquetError::External(source) }
+            }
+        },
+        source => Error::Parquet { action: "write", path: path.clone(), source },
+    }
+}
+
+fn odd(what: &str) -> ParquetError {
+    ParquetError::General(format!("the library made {what}"))
+}
+
+/// The memory that the rows of an array take, without what it shares with rows outside of a slice.
+fn slice_memory(array: &Arc<dyn Array>) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8)
+}

@@ -1,0 +1,133 @@
+//! Logical types in a manifest (clauses TY-1, SC-5, SC-6).
+//!
+//! The JSON form is the model's own, but for one thing: the default of a field is a string that holds its JSON,
+//! since defaults may be fractions, which canonical JSON does not have.
+
+use crate::model::{DataType, Field};
+use serde_json::Value as Json;
+use std::collections::HashSet;
+
+/// The longest value of a type with a fixed number of bytes.
+const MAX_FIXED_BYTES: u32 = 1 << 20;
+
+/// Returns the JSON form of a type.
+pub(super) fn to_json(data_type: &DataType) -> Json {
+    // A type has no map with keys that are not strings: there is nothing to fail.
+    let mut json = serde_json::to_value(data_type).unwrap_or_default();
+    each_default(&mut json, &|default| *default = Json::String(default.to_string()));
+    json
+}
+
+/// Reads a type; says what was found and what is wanted if it is none.
+pub(super) fn from_json(mut json: Json) -> Result<DataType, (String, String)> {
+    let is_bad = std::cell::Cell::new(false);
+    each_default(
+        &mut json,
+        &|default| match default.as_str().and_then(|text| serde_json::from_str(text).ok()) {
+            Some(value) => *default = value,
+            None => is_bad.set(true),
+        },
+    );
+    if is_bad.get() {
+        return Err(("a default that is no JSON in a string".to_owned(), "one (clause SC-6)".to_owned()));
+    }
+    let data_type: DataType = serde_json::from_value(json)
+        .map_err(|error| (error.to_string(), "a type (clause TY-1)".to_owned()))?;
+    match problem(&data_type) {
+        None => Ok(data_type),
+        Some(found) => Err((found, "names that are there once, and sizes in range (clause SC-5)".to_owned())),
+    }
+}
+
+/// Visits the defaults of all fields in the JSON of a type.
+fn each_default(json: &mut Json, visit: &impl Fn(&mut Json)) {
+    let Json::Object(members) = json else { return };
+    for (word, inner) in members {
+        match (word.as_str(), inner) {
+            ("option" | "list" | "set", inner) => each_default(inner, visit),
+            ("map" | "tuple", Json::Array(parts)) => {
+                parts.iter_mut().for_each(|part| each_default(part, visit))
+            }
+            ("struct", Json::Array(fields)) => {
+                for field in fields {
+                    field.get_mut("default").into_iter().for_each(visit);
+                    field.get_mut("type").into_iter().for_each(|inner| each_default(inner, visit));
+                }
+            }
+            ("enum", Json::Array(variants)) => {
+                let payloads = variants.iter_mut().filter_map(|variant| variant.get_mut("payload"));
+                payloads.for_each(|payload| each_default(payload, visit));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Says why a type has no columns, if it has none.
+fn problem(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::FixedBytes(length) => {
+            (*length == 0 || *length > MAX_FIXED_BYTES).then(|| format!("{length} fixed bytes"))
+        }
+        DataType::Option(inner) | DataType::List(inner) | DataType::Set(inner) => problem(inner),
+        DataType::Map(key, value) => problem(key).or_else(|| problem(value)),
+        DataType::Tuple(parts) => parts.iter().find_map(problem),
+        DataType::Struct(fields) => twice(fields.iter().map(|f| f.name.as_str()))
+            .or_else(|| twice(fields.iter().map(Field::identity)))
+            .or_else(|| fields.iter().find_map(|f| problem(&f.data_type))),
+        DataType::Enum(variants) => match twice(variants.iter().map(|v| v.name.as_str())) {
+            None if variants.is_empty() => Some("an enum without variants".to_owned()),
+            None => variants.iter().filter_map(|v| v.payload.as_ref()).find_map(problem),
+            found => found,
+        },
+        _ => None,
+    }
+}
+
+fn twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if name.is_empty() || !seen.insert(name) {
+            return Some(format!("the name `{name}` twice, or empty"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Clauses TY-1, SC-5 and SC-6.
+    #[test]
+    fn what_is_no_type_is_refused() {
+        for bad in [
+            json!("i7"),
+            json!({"list": "i64", "set": "i64"}),
+            json!({"fixed_bytes": 0}),
+            json!({"fixed_bytes": 4_000_000_000_u32}),
+            json!({"struct": [{"name": "a", "type": "i64"}, {"name": "a", "type": "u8"}]}),
+            json!({"struct": [{"name": "a", "type": "i64"}, {"name": "b", "was": "a", "type": "u8"}]}),
+            json!({"struct": [{"name": "", "type": "i64"}]}),
+            json!({"struct": [{"name": "a", "type": "i64", "default": 1}]}),
+            json!({"struct": [{"name": "a", "type": "i64", "default": "{"}]}),
+            json!({"enum": []}),
+            json!({"option": {"enum": [{"name": "A"}, {"name": "A"}]}}),
+        ] {
+            assert!(from_json(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    /// Clause SC-6.
+    #[test]
+    fn a_fractional_default_travels_as_text() {
+        let mut field = Field::new("score", DataType::Option(Box::new(DataType::F64)));
+        field.default = Some(json!(0.5));
+        let inner = DataType::Map(Box::new(DataType::String), Box::new(DataType::Struct(vec![field])));
+        let outer = DataType::Tuple(vec![DataType::List(Box::new(inner)), DataType::U8]);
+        let json = to_json(&outer);
+        assert_eq!(json["tuple"][0]["list"]["map"][1]["struct"][0]["default"], json!("0.5"));
+        assert_eq!(from_json(json), Ok(outer));
+    }
+}
