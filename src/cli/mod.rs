@@ -5,6 +5,7 @@
 //! calling [`run`].
 
 mod cancel;
+mod describe;
 mod diff;
 mod diff_json;
 mod get;
@@ -12,7 +13,9 @@ mod inspect;
 mod inspect_state;
 mod job;
 mod list;
+mod migrate;
 mod place;
+mod plan;
 mod report;
 mod savepoint;
 mod sql;
@@ -50,6 +53,8 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Get(get::GetArgs),
     Diff(diff::DiffArgs),
+    Plan(plan::PlanArgs),
+    Migrate(migrate::MigrateArgs),
 }
 
 /// Carries out the command line `args`, of which the first is the name of the program.
@@ -86,6 +91,8 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Verb::Verify(args) => verify::run(args, &mut console),
         Verb::Get(args) => get::run(args, &mut console),
         Verb::Diff(args) => diff::run(args, &mut console),
+        Verb::Plan(args) => plan::run(args, &mut console),
+        Verb::Migrate(args) => migrate::run(args, &mut console),
     };
     let outcome = outcome.and_then(|answer| Ok(console.out.flush().map(|()| answer)?));
     match outcome {

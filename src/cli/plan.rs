@@ -1,0 +1,71 @@
+//! `pitlane plan SAVEPOINT JOB [-- ARGS]`.
+
+use super::describe::describe;
+use super::{Answer, Console, Failure, Outcome};
+use crate::migrate::{Verdict, plan};
+use crate::model::OperatorUid;
+use crate::savepoint::Savepoint;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Show what would become of a savepoint's state if a job started from it
+///
+/// Asks the job's binary to describe itself, which opens and changes nothing, and compares that with the
+/// savepoint. The job decides by the same rules when it starts.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct PlanArgs {
+    /// The directory of a savepoint or a checkpoint
+    savepoint: PathBuf,
+    /// The binary of the job
+    job: PathBuf,
+    /// What the job is started with
+    #[arg(last = true)]
+    args: Vec<OsString>,
+    /// Leave behind state of this operator that the job does not have; may be given several times
+    #[arg(long, value_name = "UID")]
+    drop_unmatched: Vec<String>,
+    /// How long the job may take to describe itself, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    timeout: u64,
+    /// Print JSON, see --help
+    #[arg(long, long_help = JSON_HELP)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  pitlane plan SAVEPOINT ./flights_v2
+  pitlane plan SAVEPOINT ./flights_v2 -- --input january.csv
+  pitlane plan SAVEPOINT ./flights_v2 --drop-unmatched print-old --json
+
+Exit status: 0 the job can start; 1 it cannot, or a decision is needed; 2 it could not be found out.";
+
+const JSON_HELP: &str = "Print JSON: {verdict: ready | decision-needed | refused, savepoint: {job, release},
+  job: {job, release}, max_parallelism, asked_max_parallelism, workers, needless_drops: [uid],
+  operators: [{uid, kind, in_job, lookalike, states: [{name,
+    outcome: new | stored | refused | unmatched | dropped, rows, to, schemas: [{from, rows,
+      way: as-is | automatic | migrate | refused, changes: [{place, kind, text}], steps: [{name, from, to}]}]}]}]}";
+
+pub(super) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome {
+    let savepoint = Savepoint::open(&args.savepoint)?;
+    let drop_unmatched = args.drop_unmatched.iter().map(|uid| uid_of(uid)).collect::<Result<Vec<_>, _>>()?;
+    let job = describe(&args.job, &args.args, Duration::from_secs(args.timeout))?;
+    let plan = plan(savepoint.manifest(), &job, &drop_unmatched);
+    if args.json {
+        console.json(&plan.to_json())?;
+    } else {
+        write!(console.out, "{plan}")?;
+    }
+    Ok(match plan.verdict() {
+        Verdict::Ready => Answer::Yes,
+        Verdict::DecisionNeeded | Verdict::Refused => Answer::No,
+    })
+}
+
+fn uid_of(text: &str) -> Result<OperatorUid, Failure> {
+    OperatorUid::new(text).ok_or_else(|| Failure::Usage {
+        error: format!("{text:?} is not an operator uid"),
+        hint: "`pitlane inspect` shows the operators of a savepoint".to_owned(),
+    })
+}
