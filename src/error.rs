@@ -82,7 +82,7 @@ pub enum Error {
 
     /// A migration refused or could not handle a value.
     #[error(
-        "operator `{uid}`, state `{state}`, key {key}: migration from version {from} to {to} failed on {value}"
+        "operator `{uid}`, state `{state}`, key {key}: migration from version {from} to {to} failed on the stored value {value}"
     )]
     MigrationFailed {
         uid: OperatorUid,
@@ -175,6 +175,11 @@ impl Error {
             Self::NewerFormat { .. } | Self::UnknownFeature { .. } => {
                 "read it with a newer pitlane; nothing was changed".to_owned()
             }
+            Self::Manifest { .. } => {
+                "the manifest was changed after it was written, or written by another program; resume from another \
+                 savepoint or checkpoint"
+                    .to_owned()
+            }
             Self::Damaged { .. } => {
                 "run `pitlane verify` for the whole damage, and resume from another savepoint or checkpoint".to_owned()
             }
@@ -206,6 +211,10 @@ impl Error {
             Self::Job { problem, .. } => match problem {
                 JobProblem::MissingUid { .. } => {
                     "add `.uid(\"...\")`: state is found by it in every later release".to_owned()
+                }
+                JobProblem::BrokenChain { .. } => {
+                    "each migration starts from the type that the one before makes, and the last one makes the state's"
+                        .to_owned()
                 }
                 JobProblem::DuplicateUid { .. } => "give each operator a uid of its own".to_owned(),
                 JobProblem::TooManyWorkers { groups, .. } => {

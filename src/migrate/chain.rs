@@ -4,8 +4,11 @@ use super::Migration;
 use super::description::{StateDescription, StepDescription};
 use super::project::project;
 use super::route::{RouteDecision, RouteError, route_over};
-use crate::error::{BoxError, JobProblem};
-use crate::model::{ColumnMismatch, DataType, Schema, SchemaVersion, StateKind, StateName, Value, value_at};
+use crate::error::{BoxError, Error, JobProblem};
+use crate::model::{
+    Change, ColumnMismatch, DataType, OperatorUid, Schema, SchemaVersion, StateKind, StateName, Value,
+    value_at,
+};
 use crate::state::{Read, State};
 use arrow::array::ArrayRef;
 use std::any::{Any, TypeId};
@@ -176,7 +179,7 @@ impl<S: State> Route<S> {
     }
 
     /// Returns what happens by rules alone, before the first step of code.
-    pub fn changes(&self) -> &[crate::model::Change] {
+    pub fn changes(&self) -> &[Change] {
         &self.decision.evolution.changes
     }
 
@@ -267,6 +270,15 @@ pub struct StepFailure {
     pub value: Option<Value>,
     /// What it said.
     pub source: BoxError,
+}
+
+impl StepFailure {
+    /// Says which state and which key it is about: the error that the job stops with.
+    pub fn into_error(self, uid: OperatorUid, state: StateName, key: &Value) -> Error {
+        let value = self.value.map_or("that cannot be shown".to_owned(), |value| value.to_string());
+        let (from, to, source) = (self.from, self.to, self.source);
+        Error::MigrationFailed { uid, state, key: key.to_string(), value, from, to, source }
+    }
 }
 
 /// The failure of a step that does not know what was stored.

@@ -210,6 +210,10 @@ fn rename_tags(tags: &ArrayRef, renamed: &[(&str, &str)]) -> Result<ArrayRef, Co
 
 /// Widens a plain column.
 fn widen(stored: &DataType, wanted: &DataType, array: &ArrayRef) -> Result<ArrayRef, ColumnMismatch> {
+    let layout = arrow_type(stored);
+    if *array.data_type() != layout {
+        return Err(unlike(array, &layout.to_string()));
+    }
     match wanted {
         DataType::String => Ok(array.clone()), // a char lies as its text
         DataType::U128 | DataType::I128 => widen_to_128(wanted, array),

@@ -1,6 +1,9 @@
 //! Tests of more than one file here, and what they share.
 
+mod chain;
 mod plan;
+mod project;
+mod random;
 
 use super::*;
 use crate::model::*;
