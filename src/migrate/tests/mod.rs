@@ -1,6 +1,7 @@
 //! Tests of more than one file here, and what they share.
 
 mod chain;
+mod derived;
 mod plan;
 mod project;
 mod random;
