@@ -193,8 +193,9 @@ impl Error {
             Self::Description { .. } => {
                 "name a job's binary, built with the release of pitlane that this program is from".to_owned()
             }
-            Self::Unmatched { uid, .. } => format!(
-                "give an operator the uid `{uid}` again, or leave the state behind with `--drop-unmatched {uid}`"
+            Self::Unmatched { uid, states, .. } => format!(
+                "let the job have an operator `{uid}` with that state again ({states}), or leave the state behind \
+                 with `--drop-unmatched {uid}`"
             ),
             Self::MigrationFailed { .. } => {
                 "make the migration answer for this value; nothing was changed, the savepoint is intact".to_owned()

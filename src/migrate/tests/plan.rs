@@ -239,6 +239,13 @@ fn unmatched_state_needs_a_decision_by_name() {
         "the savepoint has state that the job does not: operator `counts` (old), 1 row"
     );
     assert_eq!(
+        error.hint().as_deref(),
+        Some(
+            "let the job have an operator `counts` with that state again (old), or leave the state behind with \
+             `--drop-unmatched counts`"
+        )
+    );
+    assert_eq!(
         undecided.to_string().replace('\u{2009}', " "),
         "\
 savepoint of alarm 1.0, for alarm 2.0
