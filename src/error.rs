@@ -22,6 +22,14 @@ pub enum Error {
     #[error("{path} is not a savepoint: it has no manifest.json")]
     NotASavepoint { path: String },
 
+    /// A name that a person gave means no savepoint.
+    #[error("no savepoint `{name}` below {place}")]
+    NoSuchSavepoint { name: String, place: String },
+
+    /// A name that a person gave means several savepoints.
+    #[error("`{name}` names more than one savepoint: {candidates}")]
+    AmbiguousName { name: String, candidates: String },
+
     /// A manifest breaks a rule of the format.
     #[error("{path}: {found}, wanted {wanted} (clause {clause})")]
     Manifest { path: String, clause: &'static str, found: String, wanted: String },
@@ -172,6 +180,10 @@ impl Error {
                 "name the directory that holds manifest.json; one without it was never finished, or was disposed of"
                     .to_owned()
             }
+            Self::NoSuchSavepoint { .. } => {
+                "name its directory, the end of its path, or the first characters of its id".to_owned()
+            }
+            Self::AmbiguousName { .. } => "give more of the path, or of the id".to_owned(),
             Self::NewerFormat { .. } | Self::UnknownFeature { .. } => {
                 "read it with a newer pitlane; nothing was changed".to_owned()
             }

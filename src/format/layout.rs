@@ -1,4 +1,4 @@
-//! Where the files of a savepoint lie (clauses PB-1, PB-5 and MF-9).
+//! Where the files of a savepoint lie (clauses PB-1, PB-5, PB-6 and MF-9).
 //!
 //! Names of operators and states appear in paths so that people find their way; readers go by the manifest
 //! alone. Whatever the names are, the paths are plain ASCII, and two states never share a directory.
@@ -7,6 +7,12 @@ use crate::model::{OperatorUid, SchemaVersion, StateName, hash_key};
 
 /// The name of the file whose presence makes a savepoint exist.
 pub const MANIFEST: &str = "manifest.json";
+
+/// The name of a detached signature of the manifest.
+pub const SIGNATURE: &str = "manifest.json.sig";
+
+/// The name of the marker that the sinks' transactions of this image are committed.
+pub const COMMITTED: &str = "committed";
 
 /// The directory of the state files inside a savepoint.
 pub const STATE: &str = "state";

@@ -3,10 +3,12 @@
 //! Opening reads the manifest alone. A state file is opened, and checked, when it is first wanted; its rows
 //! are checked when they are first read. Nothing needs a savepoint in memory.
 
+pub mod catalog;
 mod get;
 mod scan;
 mod state_file;
 mod verify;
+mod verify_rows;
 mod writer;
 
 pub use crate::format::{Sealed, StateColumns, seal};
@@ -14,7 +16,7 @@ pub use get::Found;
 pub use scan::{Scan, ScanBatch};
 pub use state_file::{RowGroup, StateFile};
 pub use verify::{Depth, Problem, Report, verify};
-pub use writer::{StateFileWriter, publish};
+pub use writer::{StateFileWriter, dispose, publish};
 
 use crate::error::{Error, Result, shown};
 use crate::format::{self, MAX_MANIFEST_BYTES, layout};

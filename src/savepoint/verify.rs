@@ -1,6 +1,20 @@
 //! Looking for damage: all of it, not only the first.
+//!
+//! A fast look is what a job takes before it starts: manifest, sizes, tails, columns. A full one reads every byte
+//! and every row: the SHA-256 of each file, the hash of each chunk, each value, each key in its key group and in
+//! order, no key twice in a state, and no file in the directory that the manifest does not name (clause PB-6).
 
 use super::Savepoint;
+use super::verify_rows::check_rows;
+use crate::error::{Error, Result};
+use crate::format::layout;
+use crate::model::{Digest, FileEntry, StateEntry};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
+/// What is read at a time to hash a file.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +45,147 @@ pub struct Report {
     pub files: usize,
     /// The number of rows that were read, or that the footers claim if the rows were not read.
     pub rows: u64,
-    /// The number of bytes that were read.
+    /// The size of all files together.
     pub bytes: u64,
 }
 
+impl Report {
+    /// Adds a problem.
+    pub(super) fn add(&mut self, file: &str, found: impl Into<String>, wanted: impl Into<String>) {
+        self.problems.push(Problem { file: file.to_owned(), found: found.into(), wanted: wanted.into() });
+    }
+
+    /// Adds what an error says.
+    pub(super) fn add_error(&mut self, file: &str, error: Error) {
+        match error {
+            Error::Damaged { found, wanted, .. } | Error::Manifest { found, wanted, .. } => {
+                self.add(file, found, wanted);
+            }
+            Error::Io { action, source, .. } => {
+                self.add(file, format!("a file that one cannot {action} ({source})"), "one that can be read");
+            }
+            other => self.add(file, other.to_string(), "a state file"),
+        }
+    }
+}
+
 /// Looks for damage.
-pub fn verify(savepoint: &Savepoint, _depth: Depth) -> Report {
-    Report { files: 1 + savepoint.manifest().files().count(), ..Report::default() }
+pub fn verify(savepoint: &Savepoint, depth: Depth) -> Report {
+    let mut report = Report::default();
+    check_manifest(savepoint, &mut report);
+    if depth == Depth::Full {
+        check_directory(savepoint, &mut report);
+    }
+    for (_, state) in savepoint.manifest.states() {
+        let mut sound = Vec::new();
+        for file in &state.files {
+            report.files += 1;
+            report.bytes += file.size_bytes;
+            if depth == Depth::Full {
+                check_bytes(savepoint, file, &mut report);
+            }
+            match savepoint.state_file(state, file) {
+                Ok(open) => sound.push((file, open)),
+                Err(error) => report.add_error(&file.path, error),
+            }
+        }
+        match depth {
+            Depth::Fast => report.rows += sound.iter().map(|(file, _)| file.rows).sum::<u64>(),
+            Depth::Full => check_rows(state, sound, &mut report),
+        }
+        check_schemas(state, &mut report);
+    }
+    report
+}
+
+/// Reads the manifest again: it may have changed since the savepoint was opened.
+fn check_manifest(savepoint: &Savepoint, report: &mut Report) {
+    report.files += 1;
+    let again = Savepoint::open_in(savepoint.store.clone(), &savepoint.dir);
+    match again {
+        Ok(again) if again.id == savepoint.id => {}
+        Ok(again) => {
+            report.add(layout::MANIFEST, format!("savepoint {}", again.id), savepoint.id.to_string())
+        }
+        Err(error) => report.add_error(layout::MANIFEST, error),
+    }
+    let blob = savepoint.store.open(&layout::manifest_path(&savepoint.dir));
+    report.bytes += blob.map_or(0, |blob| blob.size());
+}
+
+/// Finds files that the manifest does not name.
+fn check_directory(savepoint: &Savepoint, report: &mut Report) {
+    let listed = match savepoint.store.list(&savepoint.dir) {
+        Ok(listed) => listed,
+        Err(error) => return report.add("", format!("a directory that one cannot list ({error})"), "one"),
+    };
+    let known: BTreeSet<_> = savepoint
+        .manifest
+        .files()
+        .map(|file| file.path.as_str())
+        .chain([layout::MANIFEST, layout::SIGNATURE, layout::COMMITTED])
+        .collect();
+    for path in &listed {
+        let inside = match savepoint.dir.as_str() {
+            "" => Some(path.as_str()),
+            dir => path.strip_prefix(dir).and_then(|path| path.strip_prefix('/')),
+        };
+        if let Some(stranger) = inside.filter(|path| !known.contains(path)) {
+            report.add(stranger, "a file that the manifest does not name", "no such file");
+        }
+    }
+}
+
+/// Hashes a file.
+fn check_bytes(savepoint: &Savepoint, file: &FileEntry, report: &mut Report) {
+    match hash(savepoint, file) {
+        Ok(found) if found == file.sha256 => {}
+        Ok(found) => {
+            report.add(&file.path, format!("bytes with the SHA-256 {found}"), file.sha256.to_string())
+        }
+        // That a file is missing or of another size is found when it is opened.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {}
+        Err(error) => report.add(&file.path, format!("a file that one cannot read ({error})"), "its bytes"),
+    }
+}
+
+fn hash(savepoint: &Savepoint, file: &FileEntry) -> std::io::Result<Digest> {
+    let blob = savepoint.store.open(&layout::join(&savepoint.dir, &file.path))?;
+    if blob.size() != file.size_bytes {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut offset = 0;
+    while offset < file.size_bytes {
+        let length = (file.size_bytes - offset).min(PIECE_BYTES as u64) as usize;
+        blob.read_exact_at(&mut piece[..length], offset)?;
+        hasher.update(&piece[..length]);
+        offset += length as u64;
+    }
+    Ok(Digest(hasher.finalize().into()))
+}
+
+/// Finds schemas that no file has, other than the one of the job that wrote the image.
+fn check_schemas(state: &StateEntry, report: &mut Report) {
+    for (index, schema) in state.schemas.iter().enumerate().skip(1) {
+        if state.files.iter().all(|file| file.schema != index) {
+            let found = format!("state `{}`: schema version {} without a file", state.name, schema.version);
+            report.add(layout::MANIFEST, found, "only schemas that files have");
+        }
+    }
+}
+
+impl Savepoint {
+    /// Looks for damage as a job does before it starts, and stops at the first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] with the file; [`Error::Io`].
+    pub fn check(&self) -> Result<()> {
+        for (_, state) in self.manifest.states() {
+            state.files.iter().try_for_each(|file| self.state_file(state, file).map(drop))?;
+        }
+        Ok(())
+    }
 }

@@ -1,4 +1,4 @@
-//! Writing and publishing a savepoint: state files first, manifest last (clauses PB-1 to PB-4).
+//! Writing and publishing a savepoint: state files first, manifest last (clauses PB-1 to PB-4 and PB-7).
 //!
 //! Readers look for the manifest alone, so a writer that stops half-way leaves nothing to be
 //! mistaken for a savepoint.
@@ -100,4 +100,18 @@ pub fn publish(store: &dyn Store, dir: &str, sealed: &Sealed) -> Result<()> {
         return Err(Error::Io { action: "publish", path: shown, source });
     }
     store.create_new(&path, &sealed.bytes).map_err(Error::io("publish", shown))
+}
+
+/// Deletes the savepoint in `dir`: first the manifest, after which it is no savepoint, then its files.
+///
+/// May be repeated after it was interrupted. Clause PB-7.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn dispose(store: &dyn Store, dir: &str) -> Result<()> {
+    let delete = |path: &str| store.delete(path).map_err(Error::io("delete", store.describe(path)));
+    delete(&layout::manifest_path(dir))?;
+    let rest = store.list(dir).map_err(Error::io("list", store.describe(dir)))?;
+    rest.iter().try_for_each(|path| delete(path))
 }

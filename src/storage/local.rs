@@ -64,17 +64,16 @@ impl LocalStore {
         let place = self.root.join(checked(path)?);
         let directory = place.parent().unwrap_or(&self.root);
         fs::create_dir_all(directory)?;
-        self.inside(directory)?;
+        self.direct(directory)?;
         Ok(place)
     }
 
-    /// Resolves symbolic links, and refuses what lies outside of the root.
-    fn inside(&self, place: &Path) -> io::Result<PathBuf> {
-        let real = fs::canonicalize(place)?;
-        if real.starts_with(&self.root) {
-            return Ok(real);
+    /// Refuses a place that symbolic links lead to: it may lie anywhere, and does not move with the root.
+    fn direct(&self, place: &Path) -> io::Result<()> {
+        if fs::canonicalize(place)? == place {
+            return Ok(());
         }
-        Err(io::Error::new(ErrorKind::PermissionDenied, "a symbolic link leads out of the directory"))
+        Err(io::Error::new(ErrorKind::PermissionDenied, "a symbolic link lies on the way to it"))
     }
 
     /// Runs `make` again if a directory vanished under it: deleting sweeps directories that become empty.
@@ -119,7 +118,8 @@ impl Store for LocalStore {
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn Blob>> {
-        let place = self.inside(&self.root.join(checked(path)?))?;
+        let place = self.root.join(checked(path)?);
+        self.direct(&place)?;
         // Asked before it is opened: opening a pipe would wait for its other end.
         let metadata = fs::metadata(&place)?;
         if !metadata.is_file() {
@@ -168,9 +168,9 @@ impl Store for LocalStore {
 
     fn delete(&self, path: &str) -> io::Result<()> {
         let place = self.root.join(checked(path)?);
-        match place.parent().map(|directory| self.inside(directory)) {
+        match place.parent().map(|directory| self.direct(directory)) {
             Some(Err(error)) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Some(checked) => drop(checked?),
+            Some(direct) => direct?,
             None => {}
         }
         match fs::remove_file(&place) {
@@ -252,18 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_out_of_the_root_is_refused() {
+    fn a_symbolic_link_is_refused() {
         let (directory, store) = store();
         fs::write(directory.path().join("secret"), b"x").unwrap();
         std::os::unix::fs::symlink("../secret", store.root().join("leak")).unwrap();
         std::os::unix::fs::symlink("..", store.root().join("up")).unwrap();
-        for path in ["leak", "up/secret"] {
+        fs::write(store.root().join("real"), b"x").unwrap();
+        std::os::unix::fs::symlink("real", store.root().join("inside")).unwrap();
+        for path in ["leak", "up/secret", "inside"] {
             assert_eq!(store.open(path).unwrap_err().kind(), ErrorKind::PermissionDenied, "{path}");
         }
         assert_eq!(store.create("up/new").err().unwrap().kind(), ErrorKind::PermissionDenied);
         assert_eq!(store.create_new("up/new", b"").unwrap_err().kind(), ErrorKind::PermissionDenied);
         assert_eq!(store.delete("up/secret").unwrap_err().kind(), ErrorKind::PermissionDenied);
-        assert_eq!(store.list("").unwrap(), ["leak", "up"]);
+        assert_eq!(store.list("").unwrap(), ["inside", "leak", "real", "up"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
 mod columns;
+mod damage;
 mod derive;
 mod sample;
 mod savepoint;

@@ -12,19 +12,19 @@ use pitlane::storage::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub fn option(inner: DataType) -> DataType {
+pub(crate) fn option(inner: DataType) -> DataType {
     DataType::Option(Box::new(inner))
 }
 
-pub fn some(value: Value) -> Value {
+pub(crate) fn some(value: Value) -> Value {
     Value::Option(Some(Box::new(value)))
 }
 
-pub fn text(text: impl Into<String>) -> Value {
+pub(crate) fn text(text: impl Into<String>) -> Value {
     Value::String(text.into())
 }
 
-pub fn keyed(key: DataType, value: DataType, groups: u16) -> StateColumns {
+pub(crate) fn keyed(key: DataType, value: DataType, groups: u16) -> StateColumns {
     StateColumns {
         kind: StateKind::Value,
         key: Some(key),
@@ -34,7 +34,7 @@ pub fn keyed(key: DataType, value: DataType, groups: u16) -> StateColumns {
 }
 
 /// Sorts keyed rows as a state file wants them.
-pub fn sorted(columns: &StateColumns, rows: &[(Value, Value)]) -> RecordBatch {
+pub(crate) fn sorted(columns: &StateColumns, rows: &[(Value, Value)]) -> RecordBatch {
     let key_type = columns.key.as_ref().unwrap();
     let place = |key: &Value| {
         let mut encoded = Vec::new();
@@ -55,7 +55,7 @@ pub fn sorted(columns: &StateColumns, rows: &[(Value, Value)]) -> RecordBatch {
 }
 
 /// Writes keyed rows as one file.
-pub fn write_keyed(
+pub(crate) fn write_keyed(
     store: &dyn Store,
     dir: &str,
     path: &str,
@@ -69,12 +69,12 @@ pub fn write_keyed(
 }
 
 /// The first type of the alarm's state.
-pub fn activation_v1() -> DataType {
+pub(crate) fn activation_v1() -> DataType {
     DataType::Struct(vec![Field::new("armed", DataType::Bool), Field::new("at", DataType::I64)])
 }
 
 /// A later type with a renamed field, a default, an enum, a list and a map.
-pub fn activation_v2() -> DataType {
+pub(crate) fn activation_v2() -> DataType {
     let mut at_ms = Field::new("at_ms", DataType::I64);
     at_ms.was = Some("at".to_owned());
     let mut tolerance = Field::new("tolerance", DataType::F64);
@@ -91,14 +91,14 @@ pub fn activation_v2() -> DataType {
     ])
 }
 
-pub fn value_v1(i: i64) -> Value {
+pub(crate) fn value_v1(i: i64) -> Value {
     Value::Struct(vec![
         ("armed".to_owned(), Value::Bool(i % 2 == 0)),
         ("at".to_owned(), Value::Int(i128::from(i) * 1000)),
     ])
 }
 
-pub fn value_v2(i: i64) -> Value {
+pub(crate) fn value_v2(i: i64) -> Value {
     let who = match i % 3 {
         0 => Value::Enum("Nobody".to_owned(), None),
         _ => Value::Enum("Guest".to_owned(), Some(Box::new(text(format!("guest {i}"))))),
@@ -114,7 +114,7 @@ pub fn value_v2(i: i64) -> Value {
     ])
 }
 
-pub fn room(i: i64) -> Value {
+pub(crate) fn room(i: i64) -> Value {
     text(format!("room-{i:04}"))
 }
 
@@ -123,7 +123,7 @@ fn schema(version: u32, data_type: DataType) -> Schema {
 }
 
 /// Writes the state files of a savepoint with about `size` keys, and returns the manifest, unpublished.
-pub fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
+pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
     let max_parallelism = MaxParallelism::new(16).unwrap();
     let alarm = OperatorUid::new("motion-alarm").unwrap();
     let activation = StateName::new("activation").unwrap();
@@ -237,7 +237,7 @@ pub fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
 }
 
 /// Writes and publishes a savepoint with about `size` keys.
-pub fn savepoint(store: &dyn Store, dir: &str, size: i64) -> Manifest {
+pub(crate) fn savepoint(store: &dyn Store, dir: &str, size: i64) -> Manifest {
     let manifest = write_files(store, dir, size);
     publish(store, dir, &seal(&manifest)).unwrap();
     manifest

@@ -1,0 +1,151 @@
+//! Reading every row of a state: values, order, and keys that are in two files.
+//!
+//! Files whose key groups overlap are read side by side in the order of their keys, one row group of each in
+//! memory, so that a key that comes twice comes twice in a row.
+
+use super::verify::Report;
+use super::{StateColumns, StateFile};
+use crate::format::RowOrder;
+use crate::model::{FileEntry, StateEntry, StateKind, value_at};
+use arrow::array::RecordBatch;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// How many keys of two files are shown before the rest is only counted.
+const SHOWN: usize = 3;
+
+/// Reads every row of the files of `state` that could be opened.
+pub(super) fn check_rows(state: &StateEntry, files: Vec<(&FileEntry, StateFile)>, report: &mut Report) {
+    let mut cursors: Vec<_> = files.into_iter().map(|(entry, file)| Cursor::new(entry, file)).collect();
+    if state.kind == StateKind::List {
+        for cursor in &mut cursors {
+            while cursor.load(report) {}
+        }
+        return;
+    }
+    cursors.sort_by_key(|cursor| cursor.range().0);
+    let mut together: Vec<Cursor<'_>> = Vec::new();
+    let mut last = 0;
+    for cursor in cursors {
+        if !together.is_empty() && cursor.range().0 > last {
+            merge(std::mem::take(&mut together), report);
+        }
+        last = last.max(cursor.range().1);
+        together.push(cursor);
+    }
+    merge(together, report);
+}
+
+/// Reads files side by side.
+fn merge(mut cursors: Vec<Cursor<'_>>, report: &mut Report) {
+    let mut heap = BinaryHeap::new();
+    for (index, cursor) in cursors.iter_mut().enumerate() {
+        heap.extend(cursor.next(report).map(|key| Reverse((key, index))));
+    }
+    let mut last: Option<((u16, Vec<u8>), usize)> = None;
+    let mut twice = 0;
+    while let Some(Reverse((key, index))) = heap.pop() {
+        if let Some((before, other)) = &last
+            && *before == key
+        {
+            twice += 1;
+            if twice <= SHOWN {
+                let found =
+                    format!("a key of key group {} that {} has too", key.0, cursors[*other].entry.path);
+                report.add(&cursors[index].entry.path, found, "each key in one file of the state");
+            }
+        }
+        last = Some((key, index));
+        heap.extend(cursors[index].next(report).map(|key| Reverse((key, index))));
+    }
+    if let (Some((_, index)), true) = (last, twice > SHOWN) {
+        let found = format!("{twice} keys in all that another file has too");
+        report.add(&cursors[index].entry.path, found, "each key in one file of the state");
+    }
+}
+
+/// Goes through the rows of a file.
+struct Cursor<'a> {
+    entry: &'a FileEntry,
+    file: StateFile,
+    order: RowOrder,
+    next_group: usize,
+    /// The encoded keys of the row group that is being gone through, one behind the other.
+    keys: Vec<u8>,
+    /// The key group of each, and where it ends.
+    ends: Vec<(u16, usize)>,
+    row: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(entry: &'a FileEntry, file: StateFile) -> Self {
+        let order = RowOrder::new(file.columns().clone());
+        Self { entry, file, order, next_group: 0, keys: Vec::new(), ends: Vec::new(), row: 0 }
+    }
+
+    fn range(&self) -> (u16, u16) {
+        self.entry.key_groups.map_or((0, 0), |range| (range.first().index(), range.last().index()))
+    }
+
+    /// Takes the next key.
+    fn next(&mut self, report: &mut Report) -> Option<(u16, Vec<u8>)> {
+        while self.row == self.ends.len() {
+            if !self.load(report) {
+                return None;
+            }
+        }
+        let start = self.row.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        let (group, end) = self.ends[self.row];
+        self.row += 1;
+        Some((group, self.keys[start..end].to_vec()))
+    }
+
+    /// Reads and checks the next row group; `false` if there is none.
+    fn load(&mut self, report: &mut Report) -> bool {
+        let index = self.next_group;
+        let Some(group) = self.file.row_groups().get(index) else { return false };
+        self.next_group += 1;
+        self.keys.clear();
+        self.ends.clear();
+        self.row = 0;
+        let batch = match self.file.read_row_group(index) {
+            Ok(batch) => batch,
+            Err(error) => {
+                report.add_error(&self.entry.path, error);
+                return true;
+            }
+        };
+        report.rows += batch.num_rows() as u64;
+        let (keys, ends) = (&mut self.keys, &mut self.ends);
+        let mut strangers = 0;
+        let order = self.order.check(&batch, |found, encoded| {
+            strangers += u64::from(
+                !group
+                    .key_groups
+                    .is_some_and(|range| (range.first().index()..=range.last().index()).contains(&found)),
+            );
+            keys.extend_from_slice(encoded);
+            ends.push((found, keys.len()));
+        });
+        if let Err(disorder) = order {
+            report.add(&self.entry.path, format!("row group {index}: {}", disorder.found), disorder.wanted);
+        }
+        if strangers > 0 {
+            let found = format!("row group {index}: {strangers} rows outside of its key groups");
+            report.add(&self.entry.path, found, "the key groups of its statistics");
+        }
+        if let Some((row, found, wanted)) = odd_value(&batch, self.file.columns()) {
+            report.add(&self.entry.path, format!("row group {index}, row {row}: {found}"), wanted);
+        }
+        true
+    }
+}
+
+/// Finds the first value that is none of its type.
+fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(usize, String, String)> {
+    let values = batch.column(batch.num_columns() - 1);
+    (0..batch.num_rows()).find_map(|row| {
+        let error = value_at(values, &columns.value, row).err()?;
+        Some((row, error.to_string(), error.wanted))
+    })
+}
