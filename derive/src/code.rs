@@ -11,15 +11,28 @@ pub(crate) fn support() -> TokenStream {
     quote!(::pitlane::state::generated)
 }
 
-/// Returns the generics of the input, with `bound` on each type parameter.
-pub(crate) fn bounded(input: &Input, bound: &TokenStream) -> Generics {
+/// Returns the generics of the input, with the trait as a bound on each type parameter.
+///
+/// Without parameters the bound is put on the types of the fields: one that lacks the trait is then reported once, at
+/// the field, and not for each use in the generated code.
+pub(crate) fn bounded(input: &Input, bound: &str) -> Generics {
     let mut generics = input.generics.clone();
     for parameter in generics.type_params_mut() {
-        parameter.bounds.push(parse_quote!(#bound));
+        let bound = format_ident!("{bound}");
+        parameter.bounds.push(parse_quote!(::pitlane::#bound));
         parameter.default = None;
     }
     for parameter in generics.const_params_mut() {
         parameter.default = None;
+    }
+    if generics.type_params().next().is_none() {
+        let clause = generics.make_where_clause();
+        for field in input.fields() {
+            let ty = &field.ty;
+            let bound = Ident::new(bound, ty.span());
+            let predicate = quote_spanned!(ty.span()=> #ty: ::pitlane::#bound);
+            clause.predicates.push(parse_quote!(#predicate));
+        }
     }
     generics
 }
@@ -46,20 +59,20 @@ pub(crate) fn pattern(record: &Record, prefix: &str) -> TokenStream {
     quote!(#(#members: #bindings),*)
 }
 
-/// `<Type as Trait<..>>::item`, such that an error points at the type of the field.
-pub(crate) fn of(ty: &Type, path: &TokenStream, item: &str) -> TokenStream {
-    let item = format_ident!("{item}");
-    quote_spanned!(ty.span()=> <#ty as #path>::#item)
+/// An item of `State` of a type, such that an error points at the type of the field.
+pub(crate) fn of(ty: &Type, item: &str) -> TokenStream {
+    let item = Ident::new(item, ty.span());
+    quote_spanned!(ty.span()=> <#ty as ::pitlane::State>::#item)
 }
 
 /// The builder of a field.
 pub(crate) fn builder(field: &Field) -> TokenStream {
-    of(&field.ty, &quote!(::pitlane::State), "Builder")
+    of(&field.ty, "Builder")
 }
 
 /// The reader of a field.
 pub(crate) fn reader(field: &Field) -> TokenStream {
-    of(&field.ty, &quote!(::pitlane::State), "Reader")
+    of(&field.ty, "Reader")
 }
 
 /// A call of a function of `Build` on the builder `slot` of a field.

@@ -21,12 +21,14 @@ pub(crate) struct Input {
 }
 
 /// What the type is made of.
+#[expect(clippy::large_enum_variant, reason = "one of them lives for the time of a macro")]
 pub(crate) enum Shape {
     Struct(Record),
     Enum(Vec<Variant>),
 }
 
 /// The fields of a struct or of a variant.
+#[expect(clippy::large_enum_variant, reason = "one of them lives for the time of a macro")]
 pub(crate) enum Record {
     /// No field and no braces.
     Unit,
@@ -151,6 +153,15 @@ impl Record {
 }
 
 impl Input {
+    /// Returns all fields, of the struct or of all variants.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &Field> {
+        let records: Vec<_> = match &self.shape {
+            Shape::Struct(record) => vec![record],
+            Shape::Enum(variants) => variants.iter().map(|variant| &variant.data).collect(),
+        };
+        records.into_iter().flat_map(Record::fields)
+    }
+
     /// Reads the type, refusing what has no columns.
     pub(crate) fn read(item: DeriveInput) -> Result<Self> {
         let DeriveInput { ident, generics, attrs, data, .. } = item;

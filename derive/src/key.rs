@@ -12,11 +12,11 @@ pub(crate) fn expand(input: &Input) -> TokenStream {
         Shape::Enum(variants) => enumeration(&input.ident, variants),
     };
     let name = &input.ident;
-    let generics = bounded(input, &quote!(::pitlane::Key));
+    let generics = bounded(input, "Key");
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     quote! {
         #[automatically_derived]
-        #[allow(clippy::all)]
+        #[allow(trivial_bounds, clippy::all)]
         impl #impl_generics ::pitlane::Key for #name #type_generics #where_clause {
             #body
         }

@@ -30,7 +30,7 @@ struct Parts {
 
 pub(crate) fn expand(input: &Input) -> TokenStream {
     let name = &input.ident;
-    let generics = bounded(input, &quote!(::pitlane::State));
+    let generics = bounded(input, "State");
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let own = quote!(#name #type_generics);
     let parts = match &input.shape {
@@ -54,7 +54,10 @@ pub(crate) fn expand(input: &Input) -> TokenStream {
     let support = support();
     quote! {
         #[doc(hidden)]
-        #[allow(missing_docs, missing_debug_implementations, unreachable_pub, non_camel_case_types, irrefutable_let_patterns, clippy::all)]
+        #[allow(
+            missing_docs, missing_debug_implementations, unreachable_pub, non_camel_case_types,
+            irrefutable_let_patterns, private_bounds, private_interfaces, trivial_bounds, clippy::all
+        )]
         const _: () = {
             pub struct #builder #impl_generics #where_clause { #builder_fields }
 
@@ -128,7 +131,7 @@ fn single(name: &Ident, field: &Field) -> Parts {
             ok_self(&[slot(0)], &[open])
         },
         read: quote!(#name { #member: #value }),
-        nullable: of(ty, &quote!(::pitlane::State), "NULLABLE"),
+        nullable: of(ty, "NULLABLE"),
         data_type: data_type(ty),
     }
 }
@@ -224,7 +227,7 @@ fn finish_part(field: &Field, slot: &Ident) -> TokenStream {
 }
 
 fn data_type(ty: &syn::Type) -> TokenStream {
-    let function = of(ty, &quote!(::pitlane::State), "data_type");
+    let function = of(ty, "data_type");
     quote!(#function())
 }
 

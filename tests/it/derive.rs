@@ -211,3 +211,67 @@ fn derived_values_are_shown_by_name() {
     let value: Value = pitlane::model::value_at(&array, &Place::data_type(), 0).unwrap();
     assert_eq!(value.to_string(), "Between{from: 1, to: none}");
 }
+
+/// Names that generated code might trip over, under lints that it might set off.
+mod strict {
+    #![deny(warnings, missing_docs, missing_debug_implementations, unused_qualifications)]
+    #![allow(dead_code, unreachable_pub)]
+
+    use pitlane::{Key, State};
+
+    type Option<T> = std::option::Option<T>;
+    struct Build;
+    struct Read;
+    struct Vec;
+    enum Result {
+        Ok,
+        Err,
+    }
+
+    /// A type that others see, around one that they do not.
+    #[derive(Clone, Debug, PartialEq, Eq, State, Key)]
+    pub struct Builder {
+        value: Reader,
+        f0: u8,
+        row: Option<u8>,
+        array: u8,
+        present: u8,
+        columns: u8,
+        out: u8,
+        keys: u8,
+        #[state(default = Self::FIRST)]
+        validity: u8,
+    }
+
+    impl Builder {
+        const FIRST: u8 = 1;
+
+        pub(super) fn new(value: u8) -> Self {
+            let value = Reader::Value { tags: value, value };
+            Self { value, f0: 0, row: None, array: 1, present: 2, columns: 3, out: 4, keys: 5, validity: 6 }
+        }
+    }
+
+    #[derive(Clone, Debug, PartialEq, Eq, State, Key)]
+    enum Reader {
+        None,
+        Some(u8),
+        Value { tags: u8, value: u8 },
+    }
+
+    #[derive(State)]
+    struct Generic<T, P>(T, P)
+    where
+        T: Clone;
+}
+
+#[test]
+fn generated_code_keeps_to_itself() {
+    check(&[strict::Builder::new(7)]);
+    assert_eq!(strict::Builder::new(7).compare(&strict::Builder::new(8)), std::cmp::Ordering::Less);
+}
+
+#[test]
+fn what_has_no_columns_is_refused_by_the_compiler() {
+    trybuild::TestCases::new().compile_fail("tests/it/ui/*.rs");
+}

@@ -5,5 +5,8 @@
 mod columns;
 mod damage;
 mod derive;
+mod keys;
+mod refusals;
+mod round_trip;
 mod sample;
 mod savepoint;

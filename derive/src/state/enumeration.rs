@@ -137,7 +137,7 @@ fn column(owner: &Ident, own: &TokenStream, variant: &Variant, index: usize, pos
     let (finish, open, opened) = match &variant.data {
         Record::Single(field) => {
             let (ty, slot) = (&field.ty, &slots[0]);
-            let nullable = of(ty, &quote!(::pitlane::State), "NULLABLE");
+            let nullable = of(ty, "NULLABLE");
             let wrapped = build(field, "finish", &quote!(&mut self.#slot, ::core::option::Option::None));
             let bare = build(field, "finish", &quote!(&mut self.#slot, validity));
             (
