@@ -114,6 +114,14 @@ pub enum Error {
     #[error("{file}, line {line}: {reason}")]
     Record { file: String, line: u64, reason: String },
 
+    /// An input is shorter than the position at which it should go on.
+    #[error("{file}: found {found} bytes, wanted to go on after {wanted}")]
+    ShortInput { file: String, found: u64, wanted: u64 },
+
+    /// Output that an image lists as staged is neither staged nor visible.
+    #[error("{records} records of output are lost: found neither {staged} nor {target}")]
+    StagedOutputMissing { staged: String, target: String, records: u64 },
+
     /// A user function failed.
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
@@ -220,6 +228,13 @@ impl Error {
             Self::AmbiguousJob { .. } => "name one by its id".to_owned(),
             Self::SocketPath { .. } => "set PITLANE_RUN_DIR to a shorter directory".to_owned(),
             Self::RunDir { path, .. } => format!("remove {path}, or set PITLANE_RUN_DIR to a directory of your own"),
+            Self::ShortInput { .. } => {
+                "give the job the input that the savepoint was taken on; a source goes on where it stopped".to_owned()
+            }
+            Self::StagedOutputMissing { .. } => {
+                "restore the sink's directory beside the savepoint: it holds output that the savepoint counts as written"
+                    .to_owned()
+            }
             Self::Fenced { .. } => "one job runs once; see `pitlane list` for the attempt that runs".to_owned(),
             Self::Job { problem, .. } => match problem {
                 JobProblem::MissingUid { .. } => {

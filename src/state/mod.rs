@@ -28,6 +28,8 @@ pub use text::{
 };
 pub use tuple::{TupleBuilder, TupleReader};
 
+pub mod table;
+
 use crate::model::DataType;
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;

@@ -1,0 +1,333 @@
+//! Writing the state of an epoch: workers hand columns over, a thread beside each worker sorts and writes them.
+//!
+//! For each state there is one file a schema and worker: live values under the job's schema, untouched ones
+//! under the schema they came with. What an operator instance wrote for an epoch is its [`Part`] of the image.
+
+use crate::connectors::Transaction;
+use crate::error::{Error, Result};
+use crate::format::layout;
+use crate::migrate::lazy::UntouchedImage;
+use crate::model::{
+    DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Schema, SourcePosition, StateKind, StateName,
+};
+use crate::savepoint::{StateColumns, StateFileWriter};
+use crate::state::table::GroupImage;
+use crate::state::{Build as _, Key, Read as _, State};
+use crate::storage::{LocalStore, Store};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{JoinHandle, Thread};
+
+/// Where the image of an epoch is to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImageOrder {
+    pub(crate) epoch: u64,
+    /// The directory of the image.
+    pub(crate) directory: String,
+}
+
+/// What one operator instance wrote for an epoch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) states: Vec<StatePart>,
+    pub(crate) positions: Vec<SourcePosition>,
+    pub(crate) transactions: Vec<Transaction>,
+}
+
+/// The files that one operator instance wrote for one of its states.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StatePart {
+    pub(crate) name: String,
+    pub(crate) files: Vec<(Schema, FileEntry)>,
+}
+
+/// A part that is done, or why it is not.
+#[derive(Debug)]
+pub(crate) struct PartDone {
+    pub(crate) node: usize,
+    pub(crate) epoch: u64,
+    pub(crate) result: Result<Part>,
+}
+
+/// Writes one state of one operator instance, key group by key group, on the thread beside the worker.
+pub(crate) trait ImageWriter: Send {
+    fn rows(&mut self, image: GroupImage) -> Result<()>;
+    fn finish(self: Box<Self>) -> Result<Part>;
+}
+
+/// Work that makes a part by itself.
+pub(crate) type MakePart = Box<dyn FnOnce() -> Result<Part> + Send>;
+
+enum Task {
+    Open { node: usize, epoch: u64, writer: Box<dyn ImageWriter> },
+    Rows { node: usize, image: GroupImage },
+    Finish { node: usize },
+    Run { node: usize, epoch: u64, make: MakePart },
+}
+
+/// The way from an operator to the thread that writes its image.
+pub(crate) struct ImageTasks {
+    node: usize,
+    sender: Sender<Task>,
+}
+
+impl ImageTasks {
+    /// Returns whether rows would have to wait: the writer is behind.
+    pub(crate) fn is_full(&self) -> bool {
+        self.sender.is_full()
+    }
+
+    pub(crate) fn open(&self, epoch: u64, writer: Box<dyn ImageWriter>) -> Result<()> {
+        self.send(Task::Open { node: self.node, epoch, writer })
+    }
+
+    pub(crate) fn rows(&self, image: GroupImage) -> Result<()> {
+        self.send(Task::Rows { node: self.node, image })
+    }
+
+    pub(crate) fn finish(&self) -> Result<()> {
+        self.send(Task::Finish { node: self.node })
+    }
+
+    pub(crate) fn run(&self, epoch: u64, make: MakePart) -> Result<()> {
+        self.send(Task::Run { node: self.node, epoch, make })
+    }
+
+    fn send(&self, task: Task) -> Result<()> {
+        match self.sender.try_send(task) {
+            Ok(()) => Ok(()),
+            // The queue is full only for a moment or while the disk is slow; control tasks are few.
+            Err(TrySendError::Full(task)) => self.sender.send(task).map_err(|_| stopped()),
+            Err(TrySendError::Disconnected(_)) => Err(stopped()),
+        }
+    }
+}
+
+fn stopped() -> Error {
+    Error::Stopped { what: "the thread that writes savepoints" }
+}
+
+/// The thread beside a worker.
+pub(crate) struct ImageThread {
+    sender: Sender<Task>,
+    done: Receiver<PartDone>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ImageThread {
+    /// Starts it; `worker` is woken whenever a part is done.
+    pub(crate) fn start(index: usize, worker: Thread) -> Result<Self> {
+        let (sender, tasks) = crossbeam_channel::bounded(16);
+        let (report, done) = crossbeam_channel::unbounded();
+        let thread = std::thread::Builder::new()
+            .name(format!("pitlane-image-{index}"))
+            .spawn(move || write_images(&tasks, &report, &worker))
+            .map_err(Error::io("start", "a thread"))?;
+        Ok(Self { sender, done, thread: Some(thread) })
+    }
+
+    pub(crate) fn tasks(&self, node: usize) -> ImageTasks {
+        ImageTasks { node, sender: self.sender.clone() }
+    }
+
+    pub(crate) fn take_done(&self) -> impl Iterator<Item = PartDone> {
+        self.done.try_iter()
+    }
+}
+
+impl Drop for ImageThread {
+    fn drop(&mut self) {
+        // Disconnects the channel, which ends the thread; there is nothing left to hear from it.
+        self.sender = crossbeam_channel::bounded(0).0;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_images(tasks: &Receiver<Task>, done: &Sender<PartDone>, worker: &Thread) {
+    let mut open: HashMap<usize, (u64, Result<Box<dyn ImageWriter>>)> = HashMap::new();
+    for task in tasks {
+        let (node, epoch, result) = match task {
+            Task::Open { node, epoch, writer } => {
+                open.insert(node, (epoch, Ok(writer)));
+                continue;
+            }
+            Task::Rows { node, image } => {
+                if let Some((_, state)) = open.get_mut(&node)
+                    && let Ok(writer) = state
+                    && let Err(error) = writer.rows(image)
+                {
+                    *state = Err(error);
+                }
+                continue;
+            }
+            Task::Finish { node } => match open.remove(&node) {
+                Some((epoch, writer)) => (node, epoch, writer.and_then(ImageWriter::finish)),
+                None => continue,
+            },
+            Task::Run { node, epoch, make } => (node, epoch, make()),
+        };
+        if done.send(PartDone { node, epoch, result }).is_err() {
+            return;
+        }
+        worker.unpark();
+    }
+}
+
+/// What a state file is of.
+#[derive(Clone, Debug)]
+pub(crate) struct StateFileKind {
+    /// The operator's position in the graph, for the name of the file.
+    pub(crate) ordinal: usize,
+    pub(crate) uid: OperatorUid,
+    pub(crate) state: StateName,
+    pub(crate) worker: usize,
+    pub(crate) max_parallelism: MaxParallelism,
+}
+
+impl StateFileKind {
+    fn create(&self, store: &dyn Store, key: Option<&DataType>, schema: &Schema, part: usize) -> Result<StateFileWriter> {
+        let columns = StateColumns {
+            kind: if key.is_some() { StateKind::Value } else { StateKind::List },
+            key: key.cloned(),
+            value: schema.data_type.clone(),
+            max_parallelism: self.max_parallelism,
+        };
+        let path =
+            layout::state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
+        StateFileWriter::create(store, "", &path, &columns)
+    }
+}
+
+/// Writes a keyed state: live rows of the job's schema, untouched rows of whatever schema they have.
+pub(crate) struct KeyedImage {
+    kind: StateFileKind,
+    store: LocalStore,
+    key: DataType,
+    schema: Schema,
+    sort: fn(&ArrayRef) -> Result<UInt32Array>,
+    untouched: UntouchedImage,
+    writers: Vec<(Schema, StateFileWriter)>,
+}
+
+impl KeyedImage {
+    pub(crate) fn new<K: Key>(
+        kind: StateFileKind,
+        order: &ImageOrder,
+        schema: Schema,
+        untouched: UntouchedImage,
+    ) -> Result<Self> {
+        Ok(Self {
+            kind,
+            store: LocalStore::new(&order.directory),
+            key: K::data_type(),
+            schema,
+            sort: sorted_distinct::<K>,
+            untouched,
+            writers: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, group: KeyGroup, schema: &Schema, keys: ArrayRef, values: ArrayRef) -> Result<()> {
+        let known = self.writers.iter().position(|(s, _)| s.is_same(schema));
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let part = self.writers.iter().filter(|(s, _)| s.version == schema.version).count();
+                let writer = self.kind.create(&self.store, Some(&self.key), schema, part)?;
+                self.writers.push((schema.clone(), writer));
+                self.writers.len() - 1
+            }
+        };
+        let groups: ArrayRef = Arc::new(UInt16Array::from(vec![group.index(); keys.len()]));
+        let (_, writer) = &mut self.writers[index];
+        let batch = RecordBatch::try_new(writer.schema().clone(), vec![groups, keys, values]);
+        writer.write(&batch.map_err(columns("assemble", &self.kind))?)
+    }
+}
+
+impl ImageWriter for KeyedImage {
+    fn rows(&mut self, image: GroupImage) -> Result<()> {
+        let mut pieces = self.untouched.rows_of(image.group)?;
+        if !image.keys.is_empty() {
+            pieces.push((self.schema.clone(), image.keys, image.values));
+        }
+        while let Some((schema, keys, values)) = pieces.first().cloned() {
+            let same: Vec<_> = pieces.extract_if(.., |(s, _, _)| s.is_same(&schema)).collect();
+            let (keys, values) = if same.len() == 1 {
+                (keys, values)
+            } else {
+                let concat = |column: fn(&(Schema, ArrayRef, ArrayRef)) -> &ArrayRef| {
+                    let arrays: Vec<_> = same.iter().map(|piece| column(piece).as_ref()).collect();
+                    arrow::compute::concat(&arrays).map_err(columns("join", &self.kind))
+                };
+                (concat(|p| &p.1)?, concat(|p| &p.2)?)
+            };
+            // One piece that was never in the heap comes as it lay on disk: in order.
+            let (keys, values) = if same.len() == 1 && !schema.is_same(&self.schema) {
+                (keys, values)
+            } else {
+                let order = (self.sort)(&keys)?;
+                let take = |array: &ArrayRef| {
+                    arrow::compute::take(array, &order, None).map_err(columns("sort", &self.kind))
+                };
+                (take(&keys)?, take(&values)?)
+            };
+            self.write(image.group, &schema, keys, values)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Part> {
+        let mut files = Vec::new();
+        for (schema, writer) in self.writers {
+            files.push((schema, writer.finish(0)?));
+        }
+        let state = StatePart { name: self.kind.state.to_string(), files };
+        Ok(Part { states: vec![state], ..Part::default() })
+    }
+}
+
+/// Returns where the rows of `keys` lie in the order of their keys, each key once.
+fn sorted_distinct<K: Key>(keys: &ArrayRef) -> Result<UInt32Array> {
+    let reader = K::Reader::new(keys).map_err(|e| Error::Stopped { what: mismatch(&e) })?;
+    let mut order: Vec<(K, u32)> = (0..keys.len()).map(|row| (reader.read(row), row as u32)).collect();
+    order.sort_unstable_by(|(a, _), (b, _)| a.compare(b));
+    order.dedup_by(|(a, _), (b, _)| a == b);
+    Ok(order.into_iter().map(|(_, row)| row).collect::<Vec<_>>().into())
+}
+
+/// The builders of a key type and its reader disagree, which only a faulty implementation of the traits does.
+fn mismatch(_: &crate::state::ColumnMismatch) -> &'static str {
+    "a key type whose reader does not read what its builder built"
+}
+
+/// Writes operator state: a list of values.
+pub(crate) fn write_list<S: State>(
+    kind: &StateFileKind,
+    order: &ImageOrder,
+    schema: &Schema,
+    values: &[S],
+) -> Result<StatePart> {
+    let name = kind.state.to_string();
+    if values.is_empty() {
+        return Ok(StatePart { name, files: Vec::new() });
+    }
+    let store = LocalStore::new(&order.directory);
+    let mut writer = kind.create(&store, None, schema, 0)?;
+    let mut builder = S::Builder::default();
+    values.iter().for_each(|value| builder.append(value));
+    let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..values.len() as u32));
+    let batch = RecordBatch::try_new(writer.schema().clone(), vec![index, builder.finish(None)]);
+    writer.write(&batch.map_err(columns("assemble", kind))?)?;
+    Ok(StatePart { name, files: vec![(schema.clone(), writer.finish(0)?)] })
+}
+
+fn columns(action: &'static str, kind: &StateFileKind) -> impl Fn(arrow::error::ArrowError) -> Error {
+    let path = format!("operator `{}`, state `{}`", kind.uid, kind.state);
+    move |error| Error::Parquet { action, path: path.clone(), source: error.into() }
+}

@@ -1,0 +1,179 @@
+//! What an operator is to the runtime: it takes batches, sends batches, and knows what ends with an epoch.
+//!
+//! Operators are not generic to the runtime and know nothing of timely; what is typed stays inside them.
+
+use super::batch::{BEFORE_ALL, Batch, Payload, Records};
+use super::image::{ImageOrder, ImageTasks};
+use crate::error::Result;
+use std::time::Duration;
+
+/// One instance of an operator, on one worker.
+pub(crate) trait Operator {
+    /// Takes a batch of records from an input.
+    fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()>;
+
+    /// Hears that no record before `watermark_ms` will follow on any input.
+    fn advance(&mut self, _watermark_ms: i64, _out: &mut Outbox) -> Result<()> {
+        Ok(())
+    }
+
+    /// Sends what it holds back only to fill batches; called at the end of every activation.
+    fn flush(&mut self, _out: &mut Outbox) -> Result<()> {
+        Ok(())
+    }
+
+    /// Hears that all records of an epoch are through: its state now is the state of that epoch.
+    fn close(&mut self, _order: &ImageOrder, _tasks: &ImageTasks) -> Result<()> {
+        Ok(())
+    }
+
+    /// Goes on with what can wait, for a short while.
+    fn work(&mut self, _tasks: &ImageTasks) -> Result<Work> {
+        Ok(Work::Done)
+    }
+
+    /// Hears that an epoch is committed; returns whether it had something to do that must be reported.
+    fn committed(&mut self, _epoch: u64) -> Result<()> {
+        Ok(())
+    }
+
+    /// Hears that an epoch is not going to be committed.
+    fn aborted(&mut self, _epoch: u64) {}
+}
+
+/// Whether an operator has more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing.
+    Done,
+    /// At once.
+    More,
+    /// After a while.
+    Wait(Duration),
+}
+
+impl Work {
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Done, other) => other,
+            (one, Self::Done) => one,
+            (Self::Wait(a), Self::Wait(b)) => Self::Wait(a.min(b)),
+            _ => Self::More,
+        }
+    }
+}
+
+/// Collects what an operator sends, and adds headers where only the watermark moved.
+pub(crate) struct Outbox {
+    worker: u32,
+    /// The watermark of the operator.
+    watermark_ms: i64,
+    /// The watermark last sent to each destination; one destination where the edge does not exchange.
+    sent_ms: Vec<i64>,
+    exchanges: bool,
+    batches: Vec<Batch>,
+}
+
+impl Outbox {
+    /// Makes the outbox of an operator on `worker`; with `peers` if what it sends goes to named workers.
+    pub(crate) fn new(worker: usize, peers: Option<usize>) -> Self {
+        Self {
+            worker: worker as u32,
+            watermark_ms: BEFORE_ALL,
+            sent_ms: vec![BEFORE_ALL; peers.unwrap_or(1)],
+            exchanges: peers.is_some(),
+            batches: Vec::new(),
+        }
+    }
+
+    /// Sends records along an edge that stays on this worker.
+    pub(crate) fn send<R: Records>(&mut self, records: R) {
+        debug_assert!(!self.exchanges);
+        self.push(0, self.worker, records);
+    }
+
+    /// Sends records to a worker.
+    pub(crate) fn send_to<R: Records>(&mut self, to: usize, records: R) {
+        debug_assert!(self.exchanges);
+        self.push(to, to as u32, records);
+    }
+
+    fn push<R: Records>(&mut self, destination: usize, to: u32, records: R) {
+        if records.count() == 0 {
+            return;
+        }
+        self.sent_ms[destination] = self.watermark_ms;
+        let records = Some(Payload::new(records));
+        self.batches.push(Batch { from: self.worker, to, watermark_ms: self.watermark_ms, records });
+    }
+
+    pub(crate) fn watermark_ms(&self) -> i64 {
+        self.watermark_ms
+    }
+
+    /// Moves the watermark, never back; returns whether it moved.
+    pub(crate) fn advance(&mut self, watermark_ms: i64) -> bool {
+        let moved = watermark_ms > self.watermark_ms;
+        self.watermark_ms = self.watermark_ms.max(watermark_ms);
+        moved
+    }
+
+    /// Takes what is to be sent, headers included.
+    pub(crate) fn take(&mut self) -> Vec<Batch> {
+        for (destination, sent_ms) in self.sent_ms.iter_mut().enumerate() {
+            if *sent_ms < self.watermark_ms {
+                *sent_ms = self.watermark_ms;
+                let to = if self.exchanges { destination as u32 } else { self.worker };
+                self.batches.push(Batch::header(self.worker, to, self.watermark_ms));
+            }
+        }
+        std::mem::take(&mut self.batches)
+    }
+}
+
+/// The watermarks of everyone who sends to an operator.
+pub(crate) struct Watermarks {
+    /// By input and sender.
+    heard_ms: Vec<Vec<i64>>,
+}
+
+impl Watermarks {
+    /// Makes them for inputs with so many senders each.
+    pub(crate) fn new(senders: &[usize]) -> Self {
+        Self { heard_ms: senders.iter().map(|n| vec![BEFORE_ALL; *n]).collect() }
+    }
+
+    /// Hears a watermark; returns the operator's: the least of all senders.
+    pub(crate) fn hear(&mut self, input: usize, from: u32, watermark_ms: i64) -> i64 {
+        let senders = &mut self.heard_ms[input];
+        let sender = if senders.len() == 1 { 0 } else { from as usize };
+        senders[sender] = senders[sender].max(watermark_ms);
+        self.heard_ms.iter().flatten().copied().min().unwrap_or(BEFORE_ALL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::batch::Rows;
+
+    #[test]
+    fn the_least_watermark_of_all_senders_counts_and_never_goes_back() {
+        let mut marks = Watermarks::new(&[2, 1]);
+        assert_eq!(marks.hear(0, 0, 10), BEFORE_ALL);
+        assert_eq!(marks.hear(0, 1, 20), BEFORE_ALL);
+        assert_eq!(marks.hear(1, 7, 15), 10);
+        assert_eq!(marks.hear(0, 0, 5), 10);
+        assert_eq!(marks.hear(0, 0, 30), 15);
+    }
+
+    #[test]
+    fn a_watermark_reaches_destinations_without_records_in_a_header() {
+        let mut out = Outbox::new(1, Some(2));
+        out.advance(5);
+        out.send_to(0, Rows { times_ms: vec![], records: vec![1u8] });
+        let sent: Vec<_> = out.take().iter().map(|b| (b.to, b.watermark_ms, b.len())).collect();
+        assert_eq!(sent, [(0, 5, 1), (1, 5, 0)]);
+        assert!(out.take().is_empty());
+    }
+}

@@ -1,0 +1,316 @@
+//! Operators on timely: epochs as timestamps, records of later epochs stashed, state complete at the frontier.
+//!
+//! Each instance holds a capability for the epoch it is in, so that it may send at any time; once every
+//! input's frontier has passed the epoch, its records are all through: the operator closes the epoch, and the
+//! capability moves on. Sources are the ones that decide when an epoch ends, on command.
+
+use super::batch::{Batch, Batches, ToNamedWorker};
+use super::image::{ImageOrder, ImageTasks};
+use super::operator::{Operator, Outbox, Watermarks, Work};
+use super::shared::Shared;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use timely::container::NoopBuilder;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{InputHandleCore, OperatorInfo, OutputBuilder};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, Stream};
+use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::Activator;
+
+pub(crate) type EpochStream<'scope> = Stream<'scope, u64, Batches>;
+
+/// How an operator is wired up.
+pub(crate) struct Wiring<'scope> {
+    /// Names it in errors and logs.
+    pub(crate) name: String,
+    /// Its position in the graph.
+    pub(crate) node: usize,
+    pub(crate) inputs: Vec<EpochStream<'scope>>,
+    /// Whether batches on its inputs go to the worker that they name.
+    pub(crate) exchanged: bool,
+    /// Whether what it sends goes to the worker that the batches name.
+    pub(crate) scatters: bool,
+}
+
+/// Adds an operator with inputs to the dataflow.
+pub(crate) fn add_operator<'scope>(
+    scope: Scope<'scope, u64>,
+    wiring: Wiring<'scope>,
+    operator: Box<dyn Operator>,
+    shared: &Rc<Shared>,
+) -> EpochStream<'scope> {
+    let senders = if wiring.exchanged { shared.peers } else { 1 };
+    let mut builder = OperatorBuilder::new(wiring.name.clone(), scope);
+    let (output, stream) = builder.new_output::<Batches>();
+    let watermarks = Watermarks::new(&vec![senders; wiring.inputs.len()]);
+    let mut inputs: Vec<Box<dyn Pull>> = Vec::new();
+    for input in wiring.inputs {
+        inputs.push(if wiring.exchanged {
+            Box::new(builder.new_input(input, DistributorPact(|_| ToNamedWorker)))
+        } else {
+            Box::new(builder.new_input(input, Pipeline))
+        });
+    }
+    let activator = register(scope, &builder.operator_info(), shared);
+    let start = shared.start_epoch;
+    let mut instance = Instance {
+        name: wiring.name,
+        node: wiring.node,
+        exchanged: wiring.exchanged,
+        scatters: wiring.scatters,
+        operator,
+        shared: Rc::clone(shared),
+        out: Outbox::new(shared.worker, wiring.scatters.then_some(shared.peers)),
+        output: output.into(),
+        watermarks,
+        activator,
+        epoch: start,
+        capability: None,
+        stash: BTreeMap::new(),
+        settled: start,
+    };
+    builder.build(move |mut capabilities| {
+        instance.capability = capabilities.pop().map(|c| c.delayed(&start));
+        move |frontiers| instance.run(&mut inputs, frontiers)
+    });
+    stream
+}
+
+/// Makes the operator wake up when a command comes in.
+fn register(scope: Scope<'_, u64>, info: &OperatorInfo, shared: &Shared) -> Activator {
+    let activator = || scope.activator_for(Rc::clone(&info.address));
+    shared.activators.borrow_mut().push(activator());
+    activator()
+}
+
+/// An input, whatever its contract.
+trait Pull {
+    fn pull(&mut self, take: &mut dyn FnMut(u64, Batch));
+}
+
+impl<P> Pull for InputHandleCore<u64, Batches, P>
+where
+    P: timely::communication::Pull<timely::dataflow::channels::Message<u64, Batches>> + 'static,
+{
+    fn pull(&mut self, take: &mut dyn FnMut(u64, Batch)) {
+        self.for_each(|capability, batches| {
+            let epoch = *capability.time();
+            batches.0.drain(..).for_each(|batch| take(epoch, batch));
+        });
+    }
+}
+
+struct Instance {
+    name: String,
+    node: usize,
+    exchanged: bool,
+    scatters: bool,
+    operator: Box<dyn Operator>,
+    shared: Rc<Shared>,
+    out: Outbox,
+    output: OutputBuilder<u64, NoopBuilder<Batches>>,
+    watermarks: Watermarks,
+    activator: Activator,
+    epoch: u64,
+    /// For the current epoch; given up when there is nothing more to come.
+    capability: Option<Capability<u64>>,
+    /// Batches of epochs that have not begun here.
+    stash: BTreeMap<u64, Vec<(usize, Batch)>>,
+    /// Epochs below this are known to be committed or aborted.
+    settled: u64,
+}
+
+impl Instance {
+    fn run(&mut self, inputs: &mut [Box<dyn Pull>], frontiers: &[MutableAntichain<u64>]) {
+        if self.capability.is_none() || self.shared.failed() {
+            return;
+        }
+        let step = catch_unwind(AssertUnwindSafe(|| self.step(inputs, frontiers)));
+        let result = step.unwrap_or_else(|panic| Err(Error::Panic { operator: self.name.clone(), message: text_of(&*panic) }));
+        if let Err(error) = result {
+            self.shared.fail(error);
+        }
+    }
+
+    fn step(&mut self, inputs: &mut [Box<dyn Pull>], frontiers: &[MutableAntichain<u64>]) -> Result<()> {
+        self.settle()?;
+        let mut result = Ok(());
+        for (index, input) in inputs.iter_mut().enumerate() {
+            input.pull(&mut |epoch, batch| {
+                if self.exchanged {
+                    // A stashed batch gives its credit back too: it is bounded by being one epoch ahead.
+                    self.shared.credits[batch.from as usize].fetch_sub(batch.len() as u64, Relaxed);
+                }
+                if epoch == self.epoch {
+                    if result.is_ok() {
+                        result = receive(&mut *self.operator, &mut self.watermarks, &mut self.out, index, batch);
+                    }
+                } else {
+                    self.stash.entry(epoch).or_default().push((index, batch));
+                }
+            });
+        }
+        result?;
+        let over = frontiers.iter().all(MutableAntichain::is_empty);
+        while !over && frontiers.iter().all(|f| !f.less_equal(&self.epoch)) {
+            self.close_epoch()?;
+        }
+        if over {
+            self.send()?;
+            self.capability = None;
+            return Ok(());
+        }
+        let work = self.operator.work(&self.shared.tasks(self.node))?;
+        self.send()?;
+        match work {
+            Work::Done => {}
+            Work::More => self.activator.activate(),
+            Work::Wait(delay) => self.activator.activate_after(delay),
+        }
+        Ok(())
+    }
+
+    fn close_epoch(&mut self) -> Result<()> {
+        self.send()?;
+        let order = self.shared.order(self.epoch);
+        self.operator.close(&order, &self.shared.tasks(self.node))?;
+        self.epoch += 1;
+        if let Some(capability) = &mut self.capability {
+            capability.downgrade(&self.epoch);
+        }
+        for (input, batch) in self.stash.remove(&self.epoch).unwrap_or_default() {
+            receive(&mut *self.operator, &mut self.watermarks, &mut self.out, input, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what became of epochs that this instance has closed.
+    fn settle(&mut self) -> Result<()> {
+        while self.settled < self.epoch {
+            match self.shared.outcome(self.settled) {
+                None => break,
+                Some(true) => {
+                    self.operator.committed(self.settled)?;
+                    self.shared.settled(self.node, self.settled);
+                }
+                Some(false) => self.operator.aborted(self.settled),
+            }
+            self.settled += 1;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<()> {
+        self.operator.flush(&mut self.out)?;
+        let batches = self.out.take();
+        if let Some(capability) = &self.capability
+            && !batches.is_empty()
+        {
+            let sent = self.shared.count_out(self.node, &batches);
+            if self.scatters {
+                self.shared.credits[self.shared.worker].fetch_add(sent, Relaxed);
+            }
+            let mut session = self.output.activate();
+            session.session_with_builder(capability).give_container(&mut Batches(batches));
+        }
+        Ok(())
+    }
+}
+
+fn receive(
+    operator: &mut dyn Operator,
+    watermarks: &mut Watermarks,
+    out: &mut Outbox,
+    input: usize,
+    batch: Batch,
+) -> Result<()> {
+    if let Some(records) = batch.records {
+        operator.receive(input, records, out)?;
+    }
+    let watermark_ms = watermarks.hear(input, batch.from, batch.watermark_ms);
+    if watermark_ms > out.watermark_ms() {
+        operator.advance(watermark_ms, out)?;
+        out.advance(watermark_ms);
+    }
+    Ok(())
+}
+
+/// An operator without inputs: it decides what comes next, and ends epochs when it is told to.
+pub(crate) trait SourceOperator {
+    /// Sends some records, and says when it has more.
+    fn poll(&mut self, out: &mut Outbox) -> Result<Work>;
+
+    /// Ends an epoch: what was sent so far is all that belongs to it.
+    fn close(&mut self, order: &ImageOrder, tasks: &ImageTasks) -> Result<()>;
+}
+
+/// Adds a source to the dataflow.
+pub(crate) fn add_source<'scope>(
+    scope: Scope<'scope, u64>,
+    name: String,
+    node: usize,
+    mut source: Box<dyn SourceOperator>,
+    shared: &Rc<Shared>,
+) -> EpochStream<'scope> {
+    let mut builder = OperatorBuilder::new(name.clone(), scope);
+    let (output, stream): (Output<u64, Batches>, _) = builder.new_output();
+    let mut output: OutputBuilder<u64, NoopBuilder<Batches>> = output.into();
+    let activator = register(scope, &builder.operator_info(), shared);
+    let shared = Rc::clone(shared);
+    let mut out = Outbox::new(shared.worker, None);
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop().map(|c| c.delayed(&shared.start_epoch));
+        move |_| {
+            let Some(held) = &mut capability else { return };
+            if shared.stopping() {
+                capability = None;
+                return;
+            }
+            if shared.failed() {
+                return;
+            }
+            let step = catch_unwind(AssertUnwindSafe(|| -> Result<Work> {
+                let epoch = *held.time();
+                let target = shared.target_epoch.get();
+                if target > epoch {
+                    source.close(&shared.order(epoch), &shared.tasks(node))?;
+                    held.downgrade(&target);
+                    return Ok(Work::More);
+                }
+                if shared.sources_rest() {
+                    return Ok(Work::Done);
+                }
+                if shared.out_of_credit() {
+                    return Ok(Work::Wait(std::time::Duration::from_micros(100)));
+                }
+                let work = source.poll(&mut out)?;
+                let batches = out.take();
+                if !batches.is_empty() {
+                    shared.count_out(node, &batches);
+                    let mut session = output.activate();
+                    session.session_with_builder(&*held).give_container(&mut Batches(batches));
+                }
+                Ok(work)
+            }));
+            match step.unwrap_or_else(|panic| Err(Error::Panic { operator: name.clone(), message: text_of(&*panic) })) {
+                Ok(Work::Done) => {}
+                Ok(Work::More) => activator.activate(),
+                Ok(Work::Wait(delay)) => activator.activate_after(delay),
+                Err(error) => shared.fail(error),
+            }
+        }
+    });
+    stream
+}
+
+/// Returns the message of a panic.
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}

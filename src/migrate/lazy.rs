@@ -1,0 +1,324 @@
+//! State of a savepoint that the job has not touched yet: read per key at first touch, else left as it is.
+//!
+//! Nothing is decoded when a job resumes; only the footers of the state files are open. The first touch of a
+//! key loads the row group that holds it, finds the row, runs the migrations and takes the row out; from then
+//! on the key lives in the heap table. Rows that were never touched stay columns of their old schema, and go
+//! into the next savepoint as such, whichever schema the job itself works with.
+//!
+//! ```text
+//! take(key)    heap has no such key -> row group (loaded once) -> row -> migrate -> mark taken
+//! image()      rows not taken now, as columns, for the writer of a savepoint; later takes do not show in it
+//! ```
+
+use super::{OldValues, Route};
+use crate::error::{Error, Result};
+use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, StateName, Value, columns};
+use crate::savepoint::StateFile;
+use crate::state::{Key, Read as _, State};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::UInt16Type;
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The untouched rows of one keyed state, for the key groups of one worker.
+pub struct Untouched<K: Key, S: State> {
+    uid: OperatorUid,
+    state: StateName,
+    held: KeyGroupRange,
+    files: Vec<OldFile<K, S>>,
+    /// Rows not taken; counts rows of other workers in row groups that are shared and not loaded yet.
+    remaining: u64,
+}
+
+struct OldFile<K: Key, S: State> {
+    file: StateFile,
+    schema: Schema,
+    route: Route<S>,
+    groups: Vec<OldRowGroup<K, S>>,
+}
+
+/// A row group with key groups of this worker.
+struct OldRowGroup<K: Key, S: State> {
+    /// Its place in the file.
+    index: usize,
+    /// The key groups of its rows.
+    span: KeyGroupRange,
+    /// Marks the rows that the heap has taken over.
+    taken: Arc<Taken>,
+    loaded: Option<Loaded<K, S>>,
+}
+
+struct Loaded<K: Key, S: State> {
+    rows: RecordBatch,
+    keys: K::Reader,
+    values: OldValues<S>,
+}
+
+/// Rows of a row group that are no longer the current value of their key.
+#[derive(Clone, Debug, Default)]
+struct Taken {
+    bits: Vec<u64>,
+    count: usize,
+}
+
+impl Taken {
+    fn contains(&self, row: usize) -> bool {
+        self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    fn insert(&mut self, row: usize) {
+        if self.bits.len() <= row / 64 {
+            self.bits.resize(row / 64 + 1, 0);
+        }
+        self.bits[row / 64] |= 1 << (row % 64);
+        self.count += 1;
+    }
+}
+
+impl<K: Key, S: State> Untouched<K, S> {
+    /// Makes the untouched part of a state that is new to the savepoint: none.
+    pub fn none(uid: OperatorUid, state: StateName, held: KeyGroupRange) -> Self {
+        Self { uid, state, held, files: Vec::new(), remaining: 0 }
+    }
+
+    /// Adds a state file, whose values take `route` to the type of the job.
+    pub fn add(&mut self, file: StateFile, schema: Schema, route: Route<S>) {
+        let groups: Vec<_> = file
+            .row_groups()
+            .iter()
+            .enumerate()
+            .filter_map(|(index, group)| {
+                let span = group.key_groups?;
+                span.intersection(self.held)?;
+                self.remaining += group.rows as u64;
+                Some(OldRowGroup { index, span, taken: Arc::default(), loaded: None })
+            })
+            .collect();
+        if !groups.is_empty() {
+            self.files.push(OldFile { file, schema, route, groups });
+        }
+    }
+
+    /// Returns how many rows are untouched; more than there are while row groups that are shared with other
+    /// workers are not loaded.
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Returns how many of them have another schema than the job works with.
+    pub fn unmigrated(&self) -> u64 {
+        let rows = |f: &OldFile<K, S>| f.groups.iter().map(|g| f.row_count(g)).sum::<usize>() as u64;
+        self.files.iter().filter(|f| !f.route.is_identity()).map(rows).sum()
+    }
+
+    /// Takes the value of `key` out, migrated; `None` if the key is not here, or a migration let it go.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MigrationFailed`] with key and value; [`Error::Damaged`] if the file cannot be read.
+    pub fn take(&mut self, group: KeyGroup, key: &K) -> Result<Option<S>> {
+        let held = self.held;
+        for file in &mut self.files {
+            let first = file.groups.partition_point(|g| g.span.last() < group);
+            for index in first..file.groups.len() {
+                if file.groups[index].span.first() > group {
+                    break;
+                }
+                let spare = file.load(index, held)?;
+                self.remaining -= spare;
+                let old = &mut file.groups[index];
+                let Some(loaded) = &old.loaded else { continue };
+                let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else { continue };
+                let key_value = || columns::value_at(loaded.rows.column(1), &K::data_type(), row).ok();
+                let migrated =
+                    loaded.values.read(row, &|| key_value().unwrap_or(Value::Unit)).map_err(|failure| {
+                        let shown = |value: Option<Value>| value.map_or("?".to_owned(), |v| v.to_string());
+                        Error::MigrationFailed {
+                            uid: self.uid.clone(),
+                            state: self.state.clone(),
+                            key: shown(key_value()),
+                            value: shown(columns::value_at(loaded.rows.column(2), &file.schema.data_type, row).ok()),
+                            from: failure.from,
+                            to: failure.to,
+                            source: failure.source,
+                        }
+                    })?;
+                Arc::make_mut(&mut old.taken).insert(row);
+                self.remaining -= 1;
+                return Ok(migrated);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Loads one row group that is not loaded yet, so that no first touch has to wait for it; false if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if the file cannot be read.
+    pub fn load_next(&mut self) -> Result<bool> {
+        for file in &mut self.files {
+            if let Some(index) = file.groups.iter().position(|g| g.loaded.is_none()) {
+                self.remaining -= file.load(index, self.held)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the rows that are untouched now, to be read elsewhere while this goes on.
+    pub fn image(&self) -> UntouchedImage {
+        let file = |f: &OldFile<K, S>| ImageFile {
+            file: f.file.clone(),
+            schema: f.schema.clone(),
+            groups: f
+                .groups
+                .iter()
+                .filter(|g| f.row_count(g) > 0)
+                .map(|g| ImageRowGroup {
+                    index: g.index,
+                    span: g.span,
+                    taken: Arc::clone(&g.taken),
+                    rows: g.loaded.as_ref().map(|l| l.rows.clone()),
+                })
+                .collect(),
+        };
+        UntouchedImage { files: self.files.iter().map(file).collect() }
+    }
+}
+
+impl<K: Key, S: State> OldFile<K, S> {
+    fn row_count(&self, group: &OldRowGroup<K, S>) -> usize {
+        self.file.row_groups()[group.index].rows - group.taken.count
+    }
+
+    /// Loads a row group if it is not; returns how many of its rows turned out to be other workers'.
+    fn load(&mut self, index: usize, held: KeyGroupRange) -> Result<u64> {
+        let old = &mut self.groups[index];
+        if old.loaded.is_some() {
+            return Ok(0);
+        }
+        let rows = self.file.read_row_group(old.index)?;
+        let damaged = |found: String| Error::Damaged {
+            path: self.file.location(),
+            found,
+            wanted: format!("values of {}", self.schema.data_type),
+        };
+        let keys = K::Reader::new(rows.column(1)).map_err(|e| damaged(e.found))?;
+        let values = self.route.open(rows.column(2)).map_err(|e| damaged(e.to_string()))?;
+        let own = rows_of(&rows, held);
+        let spare = rows.num_rows() - own.len();
+        if spare > 0 {
+            let taken = Arc::make_mut(&mut old.taken);
+            (0..own.start).chain(own.end..rows.num_rows()).for_each(|row| taken.insert(row));
+        }
+        old.loaded = Some(Loaded { rows, keys, values });
+        Ok(spare as u64)
+    }
+}
+
+impl<K: Key, S: State> Loaded<K, S> {
+    fn find(&self, group: KeyGroup, key: &K) -> Option<usize> {
+        let Range { start: mut low, end: mut high } = rows_of_group(&self.rows, group);
+        while low < high {
+            let middle = low.midpoint(high);
+            match key.compare_row(&self.keys, middle) {
+                Ordering::Equal => return Some(middle),
+                Ordering::Less => high = middle,
+                Ordering::Greater => low = middle + 1,
+            }
+        }
+        None
+    }
+}
+
+/// The rows of `rows` whose key group lies in `held`; they are sorted by key group.
+fn rows_of(rows: &RecordBatch, held: KeyGroupRange) -> Range<usize> {
+    let groups = rows.column(0).as_primitive::<UInt16Type>().values();
+    groups.partition_point(|g| *g < held.first().index())..groups.partition_point(|g| *g <= held.last().index())
+}
+
+fn rows_of_group(rows: &RecordBatch, group: KeyGroup) -> Range<usize> {
+    let groups = rows.column(0).as_primitive::<UInt16Type>().values();
+    groups.partition_point(|g| *g < group.index())..groups.partition_point(|g| *g <= group.index())
+}
+
+/// The rows of a state that were untouched at one moment.
+#[derive(Debug, Default)]
+pub struct UntouchedImage {
+    files: Vec<ImageFile>,
+}
+
+#[derive(Debug)]
+struct ImageFile {
+    file: StateFile,
+    schema: Schema,
+    groups: Vec<ImageRowGroup>,
+}
+
+#[derive(Debug)]
+struct ImageRowGroup {
+    index: usize,
+    span: KeyGroupRange,
+    taken: Arc<Taken>,
+    rows: Option<RecordBatch>,
+}
+
+impl UntouchedImage {
+    /// Returns the schemas that the rows have, each once.
+    pub fn schemas(&self) -> Vec<Schema> {
+        let mut schemas: Vec<Schema> = Vec::new();
+        for file in self.files.iter().filter(|f| !f.groups.is_empty()) {
+            if !schemas.iter().any(|s| s.is_same(&file.schema)) {
+                schemas.push(file.schema.clone());
+            }
+        }
+        schemas
+    }
+
+    /// Returns the untouched keys and values of one key group, by schema, in as many pieces as they lie in.
+    ///
+    /// Key groups are to be asked for in order: what lies before `group` is let go.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if a file cannot be read.
+    pub fn rows_of(&mut self, group: KeyGroup) -> Result<Vec<(Schema, ArrayRef, ArrayRef)>> {
+        let mut pieces = Vec::new();
+        for file in &mut self.files {
+            file.groups.retain(|g| g.span.last() >= group);
+            for old in file.groups.iter_mut().take_while(|g| g.span.first() <= group) {
+                if old.rows.is_none() {
+                    old.rows = Some(file.file.read_row_group(old.index)?);
+                }
+                let Some(rows) = &old.rows else { continue };
+                let range = rows_of_group(rows, group);
+                if range.is_empty() {
+                    continue;
+                }
+                let kept = BooleanBuffer::collect_bool(range.len(), |i| !old.taken.contains(range.start + i));
+                let all_kept = kept.count_set_bits() == range.len();
+                let kept = BooleanArray::new(kept, None);
+                let column = |index: usize| -> Result<ArrayRef> {
+                    let slice = rows.column(index).slice(range.start, range.len());
+                    if all_kept {
+                        return Ok(slice);
+                    }
+                    arrow::compute::filter(&slice, &kept).map_err(|e| Error::Parquet {
+                        action: "filter",
+                        path: file.file.location(),
+                        source: e.into(),
+                    })
+                };
+                let (keys, values) = (column(1)?, column(2)?);
+                if !keys.is_empty() {
+                    pieces.push((file.schema.clone(), keys, values));
+                }
+            }
+        }
+        Ok(pieces)
+    }
+}

@@ -1,0 +1,292 @@
+//! Live keyed state on the heap, and its image while it changes.
+//!
+//! One hash table a key group, indexed by the hash that also routes records; each entry carries the stamp of
+//! the epoch that last wrote it. An image of the state at an epoch's end is taken by the worker itself, a few
+//! buckets at a time between batches: an entry that is written before the scan has reached it gives its old
+//! value first. No lock, no second copy, no `Clone` of user values.
+//!
+//! ```text
+//! begin()      stamp += 1; from now on writes belong to the next epoch
+//! update()     entry older than the stamp and not scanned yet -> old value into the image, then change it
+//! scan(n)      entries older than the stamp -> image; a key group that is through comes out as columns
+//! ```
+
+use super::{Build as _, Key, State};
+use crate::model::{KeyGroup, KeyGroupRange, MaxParallelism};
+use arrow::array::ArrayRef;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+use std::collections::HashMap;
+
+/// The live values of one keyed state, for the key groups of one worker.
+pub struct Table<K: Key, S: State> {
+    held: KeyGroupRange,
+    max_parallelism: MaxParallelism,
+    groups: Vec<HashTable<Entry<K, S>>>,
+    entries: usize,
+    stamp: u32,
+    scan: Option<Scan<K, S>>,
+}
+
+/// A value is `None` only while [`Table::update`] runs.
+struct Entry<K, S> {
+    key: K,
+    value: Option<S>,
+    stamp: u32,
+}
+
+/// How far an image has come.
+struct Scan<K: Key, S: State> {
+    /// The group being scanned, as an index into `groups`, and the next bucket in it.
+    group: usize,
+    bucket: usize,
+    /// Columns of the current group.
+    columns: Columns<K, S>,
+    /// Old values of groups that the scan has not reached.
+    ahead: HashMap<usize, Columns<K, S>>,
+}
+
+struct Columns<K: Key, S: State> {
+    keys: K::Builder,
+    values: S::Builder,
+}
+
+impl<K: Key, S: State> Default for Columns<K, S> {
+    fn default() -> Self {
+        Self { keys: K::Builder::default(), values: S::Builder::default() }
+    }
+}
+
+/// The rows of one key group in an image: unsorted, and a key may occur twice with one value.
+#[derive(Debug)]
+pub struct GroupImage {
+    /// The key group.
+    pub group: KeyGroup,
+    /// The keys.
+    pub keys: ArrayRef,
+    /// The values, row by row.
+    pub values: ArrayRef,
+}
+
+impl<K: Key, S: State> Table<K, S> {
+    /// Makes an empty table for the key groups `held`.
+    pub fn new(held: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        let groups = (0..held.count()).map(|_| HashTable::new()).collect();
+        Self { held, max_parallelism, groups, entries: 0, stamp: 1, scan: None }
+    }
+
+    /// Returns the number of entries.
+    pub fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Returns whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Returns the key group of a key with this hash.
+    pub fn group_of(&self, hash: u64) -> KeyGroup {
+        KeyGroup::of_hash(hash, self.max_parallelism)
+    }
+
+    /// Lets `change` read and change the value of `key`; leaving `None` removes the key.
+    ///
+    /// A key that has no entry gets what `absent` finds for it, which is called at most once.
+    ///
+    /// # Errors
+    ///
+    /// What `absent` returns; nothing is changed then.
+    ///
+    /// # Panics
+    ///
+    /// If the key belongs to another worker: records are routed by the same hash.
+    #[inline]
+    pub fn update<R, E>(
+        &mut self,
+        hash: u64,
+        key: &K,
+        absent: impl FnOnce(KeyGroup) -> Result<Option<S>, E>,
+        change: impl FnOnce(&mut Option<S>) -> R,
+    ) -> Result<R, E> {
+        let group = KeyGroup::of_hash(hash, self.max_parallelism);
+        let index = usize::from(group.index() - self.held.first().index());
+        let stamp = self.stamp;
+        let table = &mut self.groups[index];
+        // A table without room moves its entries when it is asked for a place, even if it does not grow.
+        let may_move = self.scan.as_ref().is_some_and(|s| s.group == index) && table.len() == table.capacity();
+        match table.entry(hash, |e| e.key == *key, |e| e.key.hash64()) {
+            Slot::Occupied(mut slot) => {
+                if slot.get().stamp != stamp {
+                    if let Some(scan) = &mut self.scan {
+                        scan.keep(index, slot.bucket_index(), slot.get());
+                    }
+                    slot.get_mut().stamp = stamp;
+                }
+                let result = change(&mut slot.get_mut().value);
+                if slot.get().value.is_none() {
+                    slot.remove();
+                    self.entries -= 1;
+                }
+                Ok(result)
+            }
+            Slot::Vacant(slot) => {
+                let mut value = absent(group)?;
+                let result = change(&mut value);
+                if value.is_some() {
+                    slot.insert(Entry { key: key.clone(), value, stamp });
+                    self.entries += 1;
+                }
+                if let Some(scan) = &mut self.scan
+                    && may_move
+                {
+                    // Scanned entries come again, with the same values; none is missed.
+                    scan.bucket = 0;
+                }
+                Ok(result)
+            }
+        }
+    }
+
+    /// Begins an image of the state as it is now; writes from now on do not show in it.
+    ///
+    /// # Panics
+    ///
+    /// If an image is being taken: the engine takes one at a time.
+    pub fn begin_image(&mut self) {
+        assert!(self.scan.is_none(), "one image at a time");
+        self.stamp = self.stamp.wrapping_add(1);
+        self.scan = Some(Scan { group: 0, bucket: 0, columns: Columns::default(), ahead: HashMap::new() });
+    }
+
+    /// Returns whether an image is being taken.
+    pub fn is_imaging(&self) -> bool {
+        self.scan.is_some()
+    }
+
+    /// Gives up the image that is being taken.
+    pub fn abandon_image(&mut self) {
+        self.scan = None;
+    }
+
+    /// Goes on with the image for up to `budget` buckets, handing each finished key group to `done`.
+    ///
+    /// Returns whether there is more to do. Groups come in order, every group of the table once.
+    pub fn scan(&mut self, mut budget: usize, mut done: impl FnMut(GroupImage)) -> bool {
+        let Some(scan) = &mut self.scan else { return false };
+        while scan.group < self.groups.len() {
+            let table = &self.groups[scan.group];
+            let buckets = table.num_buckets();
+            let end = buckets.min(scan.bucket + budget);
+            for bucket in scan.bucket..end {
+                if let Some(entry) = table.get_bucket(bucket)
+                    && entry.stamp != self.stamp
+                {
+                    scan.columns.append(entry);
+                }
+            }
+            budget -= end - scan.bucket;
+            scan.bucket = end;
+            if scan.bucket < buckets {
+                return true;
+            }
+            let group = self.held.iter().nth(scan.group).expect("there is a table for each group held");
+            let mut columns = std::mem::take(&mut scan.columns);
+            done(GroupImage { group, keys: columns.keys.finish(None), values: columns.values.finish(None) });
+            scan.group += 1;
+            scan.bucket = 0;
+            scan.columns = scan.ahead.remove(&scan.group).unwrap_or_default();
+        }
+        self.scan = None;
+        false
+    }
+}
+
+impl<K: Key, S: State> Scan<K, S> {
+    /// Takes the old value of an entry that is about to be written, unless the scan has been there.
+    #[inline]
+    fn keep(&mut self, group: usize, bucket: usize, entry: &Entry<K, S>) {
+        if group == self.group && bucket >= self.bucket {
+            self.columns.append(entry);
+        } else if group > self.group {
+            self.ahead.entry(group).or_default().append(entry);
+        }
+    }
+}
+
+impl<K: Key, S: State> Columns<K, S> {
+    #[inline]
+    fn append(&mut self, entry: &Entry<K, S>) {
+        if let Some(value) = &entry.value {
+            self.keys.append(&entry.key);
+            self.values.append(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Read as _;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Map = BTreeMap<u64, i64>;
+
+    fn table(groups: u16) -> Table<u64, i64> {
+        let max = MaxParallelism::new(groups).unwrap();
+        Table::new(max.all(), max)
+    }
+
+    fn set(table: &mut Table<u64, i64>, key: u64, value: Option<i64>) {
+        let none = |_| Ok::<_, ()>(None);
+        table.update(key.hash64(), &key, none, |slot| *slot = value).unwrap();
+    }
+
+    /// Collects an image, refusing a key that comes with two values.
+    fn collect(image: &mut Map, rows: &GroupImage) {
+        let keys = <u64 as State>::Reader::new(&rows.keys).unwrap();
+        let values = <i64 as State>::Reader::new(&rows.values).unwrap();
+        for row in 0..rows.keys.len() {
+            let (key, value) = (keys.read(row), values.read(row));
+            assert_eq!(*image.entry(key).or_insert(value), value, "two values for key {key}");
+        }
+    }
+
+    #[test]
+    fn a_key_left_without_value_is_gone() {
+        let mut table = table(4);
+        set(&mut table, 7, Some(1));
+        set(&mut table, 7, None);
+        assert_eq!(table.len(), 0);
+        let seen = table.update(7u64.hash64(), &7, |_| Ok::<_, ()>(None), |slot| *slot).unwrap();
+        assert_eq!(seen, None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_image_shows_the_state_at_its_beginning_whatever_is_written_meanwhile(
+            before in prop::collection::vec((0u64..400, prop::option::of(any::<i64>())), 0..600),
+            during in prop::collection::vec((0u64..800, prop::option::weighted(0.6, any::<i64>()), 0usize..6), 0..1500),
+            groups in 1u16..9,
+        ) {
+            let mut table = table(groups);
+            let mut expected = Map::new();
+            for (key, value) in before {
+                set(&mut table, key, value);
+                match value {
+                    Some(value) => expected.insert(key, value),
+                    None => expected.remove(&key),
+                };
+            }
+            let mut image = Map::new();
+            table.begin_image();
+            for (key, value, budget) in during {
+                set(&mut table, key, value);
+                table.scan(budget, |rows| collect(&mut image, &rows));
+            }
+            while table.scan(64, |rows| collect(&mut image, &rows)) {}
+            prop_assert_eq!(image, expected);
+        }
+    }
+}
