@@ -3,7 +3,6 @@
 //! For each state there is one file a schema and worker: live values under the job's schema, untouched ones
 //! under the schema they came with. What an operator instance wrote for an epoch is its [`Part`] of the image.
 
-use crate::connectors::Transaction;
 use crate::error::{Error, Result};
 use crate::format::layout;
 use crate::migrate::lazy::UntouchedImage;
@@ -15,6 +14,7 @@ use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State};
 use crate::storage::{LocalStore, Store};
 use arrow::array::{Array as _, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -34,7 +34,6 @@ pub(crate) struct ImageOrder {
 pub(crate) struct Part {
     pub(crate) states: Vec<StatePart>,
     pub(crate) positions: Vec<SourcePosition>,
-    pub(crate) transactions: Vec<Transaction>,
 }
 
 /// The files that one operator instance wrote for one of its states.
@@ -44,12 +43,23 @@ pub(crate) struct StatePart {
     pub(crate) files: Vec<(Schema, FileEntry)>,
 }
 
-/// A part that is done, or why it is not.
+/// What the thread has done for an operator instance.
 #[derive(Debug)]
-pub(crate) struct PartDone {
+pub(crate) struct TaskDone {
     pub(crate) node: usize,
     pub(crate) epoch: u64,
-    pub(crate) result: Result<Part>,
+    pub(crate) outcome: Outcome,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The instance's part of the image is durable, or could not be written.
+    Part(Result<Part>),
+    /// The instance's output of the epoch is visible.
+    Committed,
+    /// The attempt cannot go on.
+    Fatal(Error),
 }
 
 /// Writes one state of one operator instance, key group by key group, on the thread beside the worker.
@@ -58,14 +68,14 @@ pub(crate) trait ImageWriter: Send {
     fn finish(self: Box<Self>) -> Result<Part>;
 }
 
-/// Work that makes a part by itself.
-pub(crate) type MakePart = Box<dyn FnOnce() -> Result<Part> + Send>;
+/// Work that is done by itself.
+pub(crate) type Job = Box<dyn FnOnce() -> Outcome + Send>;
 
 enum Task {
     Open { node: usize, epoch: u64, writer: Box<dyn ImageWriter> },
     Rows { node: usize, image: GroupImage },
     Finish { node: usize },
-    Run { node: usize, epoch: u64, make: MakePart },
+    Run { node: usize, epoch: u64, job: Job },
 }
 
 /// The way from an operator to the thread that writes its image.
@@ -92,8 +102,8 @@ impl ImageTasks {
         self.send(Task::Finish { node: self.node })
     }
 
-    pub(crate) fn run(&self, epoch: u64, make: MakePart) -> Result<()> {
-        self.send(Task::Run { node: self.node, epoch, make })
+    pub(crate) fn run(&self, epoch: u64, job: impl FnOnce() -> Outcome + Send + 'static) -> Result<()> {
+        self.send(Task::Run { node: self.node, epoch, job: Box::new(job) })
     }
 
     fn send(&self, task: Task) -> Result<()> {
@@ -113,7 +123,7 @@ fn stopped() -> Error {
 /// The thread beside a worker.
 pub(crate) struct ImageThread {
     sender: Sender<Task>,
-    done: Receiver<PartDone>,
+    done: Receiver<TaskDone>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -133,7 +143,7 @@ impl ImageThread {
         ImageTasks { node, sender: self.sender.clone() }
     }
 
-    pub(crate) fn take_done(&self) -> impl Iterator<Item = PartDone> {
+    pub(crate) fn take_done(&self) -> impl Iterator<Item = TaskDone> {
         self.done.try_iter()
     }
 }
@@ -148,10 +158,10 @@ impl Drop for ImageThread {
     }
 }
 
-fn write_images(tasks: &Receiver<Task>, done: &Sender<PartDone>, worker: &Thread) {
+fn write_images(tasks: &Receiver<Task>, done: &Sender<TaskDone>, worker: &Thread) {
     let mut open: HashMap<usize, (u64, Result<Box<dyn ImageWriter>>)> = HashMap::new();
     for task in tasks {
-        let (node, epoch, result) = match task {
+        let (node, epoch, outcome) = match task {
             Task::Open { node, epoch, writer } => {
                 open.insert(node, (epoch, Ok(writer)));
                 continue;
@@ -166,12 +176,12 @@ fn write_images(tasks: &Receiver<Task>, done: &Sender<PartDone>, worker: &Thread
                 continue;
             }
             Task::Finish { node } => match open.remove(&node) {
-                Some((epoch, writer)) => (node, epoch, writer.and_then(ImageWriter::finish)),
+                Some((epoch, writer)) => (node, epoch, Outcome::Part(writer.and_then(ImageWriter::finish))),
                 None => continue,
             },
-            Task::Run { node, epoch, make } => (node, epoch, make()),
+            Task::Run { node, epoch, job } => (node, epoch, job()),
         };
-        if done.send(PartDone { node, epoch, result }).is_err() {
+        if done.send(TaskDone { node, epoch, outcome }).is_err() {
             return;
         }
         worker.unpark();
@@ -190,7 +200,13 @@ pub(crate) struct StateFileKind {
 }
 
 impl StateFileKind {
-    fn create(&self, store: &dyn Store, key: Option<&DataType>, schema: &Schema, part: usize) -> Result<StateFileWriter> {
+    fn create(
+        &self,
+        store: &dyn Store,
+        key: Option<&DataType>,
+        schema: &Schema,
+        part: usize,
+    ) -> Result<(SchemaRef, StateFileWriter)> {
         let columns = StateColumns {
             kind: if key.is_some() { StateKind::Value } else { StateKind::List },
             key: key.cloned(),
@@ -199,19 +215,20 @@ impl StateFileKind {
         };
         let path =
             layout::state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
-        StateFileWriter::create(store, "", &path, &columns)
+        Ok((columns.arrow_schema(), StateFileWriter::create(store, "", &path, &columns)?))
     }
 }
 
 /// Writes a keyed state: live rows of the job's schema, untouched rows of whatever schema they have.
 pub(crate) struct KeyedImage {
     kind: StateFileKind,
-    store: LocalStore,
+    order: ImageOrder,
+    store: Option<LocalStore>,
     key: DataType,
     schema: Schema,
     sort: fn(&ArrayRef) -> Result<UInt32Array>,
     untouched: UntouchedImage,
-    writers: Vec<(Schema, StateFileWriter)>,
+    writers: Vec<(Schema, SchemaRef, StateFileWriter)>,
 }
 
 impl KeyedImage {
@@ -220,32 +237,37 @@ impl KeyedImage {
         order: &ImageOrder,
         schema: Schema,
         untouched: UntouchedImage,
-    ) -> Result<Self> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             kind,
-            store: LocalStore::new(&order.directory),
+            order: order.clone(),
+            store: None,
             key: K::data_type(),
             schema,
             sort: sorted_distinct::<K>,
             untouched,
             writers: Vec::new(),
-        })
+        }
     }
 
     fn write(&mut self, group: KeyGroup, schema: &Schema, keys: ArrayRef, values: ArrayRef) -> Result<()> {
-        let known = self.writers.iter().position(|(s, _)| s.is_same(schema));
+        let known = self.writers.iter().position(|(s, ..)| s.is_same(schema));
         let index = match known {
             Some(index) => index,
             None => {
-                let part = self.writers.iter().filter(|(s, _)| s.version == schema.version).count();
-                let writer = self.kind.create(&self.store, Some(&self.key), schema, part)?;
-                self.writers.push((schema.clone(), writer));
+                let part = self.writers.iter().filter(|(s, ..)| s.version == schema.version).count();
+                let store = match &mut self.store {
+                    Some(store) => store,
+                    none => none.insert(open_store(&self.order)?),
+                };
+                let (columns, writer) = self.kind.create(store, Some(&self.key), schema, part)?;
+                self.writers.push((schema.clone(), columns, writer));
                 self.writers.len() - 1
             }
         };
         let groups: ArrayRef = Arc::new(UInt16Array::from(vec![group.index(); keys.len()]));
-        let (_, writer) = &mut self.writers[index];
-        let batch = RecordBatch::try_new(writer.schema().clone(), vec![groups, keys, values]);
+        let (_, schema, writer) = &mut self.writers[index];
+        let batch = RecordBatch::try_new(Arc::clone(schema), vec![groups, keys, values]);
         writer.write(&batch.map_err(columns("assemble", &self.kind))?)
     }
 }
@@ -284,12 +306,16 @@ impl ImageWriter for KeyedImage {
 
     fn finish(self: Box<Self>) -> Result<Part> {
         let mut files = Vec::new();
-        for (schema, writer) in self.writers {
+        for (schema, _, writer) in self.writers {
             files.push((schema, writer.finish(0)?));
         }
         let state = StatePart { name: self.kind.state.to_string(), files };
         Ok(Part { states: vec![state], ..Part::default() })
     }
+}
+
+fn open_store(order: &ImageOrder) -> Result<LocalStore> {
+    LocalStore::create_root(&order.directory).map_err(Error::io("create", &*order.directory))
 }
 
 /// Returns where the rows of `keys` lie in the order of their keys, each key once.
@@ -317,12 +343,12 @@ pub(crate) fn write_list<S: State>(
     if values.is_empty() {
         return Ok(StatePart { name, files: Vec::new() });
     }
-    let store = LocalStore::new(&order.directory);
-    let mut writer = kind.create(&store, None, schema, 0)?;
+    let store = open_store(order)?;
+    let (columns_of, mut writer) = kind.create(&store, None, schema, 0)?;
     let mut builder = S::Builder::default();
     values.iter().for_each(|value| builder.append(value));
     let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..values.len() as u32));
-    let batch = RecordBatch::try_new(writer.schema().clone(), vec![index, builder.finish(None)]);
+    let batch = RecordBatch::try_new(columns_of, vec![index, builder.finish(None)]);
     writer.write(&batch.map_err(columns("assemble", kind))?)?;
     Ok(StatePart { name, files: vec![(schema.clone(), writer.finish(0)?)] })
 }

@@ -32,9 +32,9 @@ pub(crate) trait Operator {
         Ok(Work::Done)
     }
 
-    /// Hears that an epoch is committed; returns whether it had something to do that must be reported.
-    fn committed(&mut self, _epoch: u64) -> Result<()> {
-        Ok(())
+    /// Hears that an epoch is committed; returns whether it has done with it, or has left a task that will tell.
+    fn committed(&mut self, _epoch: u64, _tasks: &ImageTasks) -> Result<bool> {
+        Ok(true)
     }
 
     /// Hears that an epoch is not going to be committed.

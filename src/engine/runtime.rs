@@ -4,7 +4,7 @@
 //! input's frontier has passed the epoch, its records are all through: the operator closes the epoch, and the
 //! capability moves on. Sources are the ones that decide when an epoch ends, on command.
 
-use super::batch::{Batch, Batches, ToNamedWorker};
+use super::batch::{Batch, Batches, NONE_HELD, ToNamedWorker};
 use super::image::{ImageOrder, ImageTasks};
 use super::operator::{Operator, Outbox, Watermarks, Work};
 use super::shared::Shared;
@@ -143,6 +143,7 @@ impl Instance {
         let mut result = Ok(());
         for (index, input) in inputs.iter_mut().enumerate() {
             input.pull(&mut |epoch, batch| {
+                self.shared.meters[self.node].records_in.fetch_add(batch.len() as u64, Relaxed);
                 if self.exchanged {
                     // A stashed batch gives its credit back too: it is bounded by being one epoch ahead.
                     self.shared.credits[batch.from as usize].fetch_sub(batch.len() as u64, Relaxed);
@@ -196,8 +197,9 @@ impl Instance {
             match self.shared.outcome(self.settled) {
                 None => break,
                 Some(true) => {
-                    self.operator.committed(self.settled)?;
-                    self.shared.settled(self.node, self.settled);
+                    if self.operator.committed(self.settled, &self.shared.tasks(self.node))? {
+                        self.shared.settled(self.node, self.settled);
+                    }
                 }
                 Some(false) => self.operator.aborted(self.settled),
             }
@@ -279,6 +281,10 @@ pub(crate) fn add_source<'scope>(
                 let epoch = *held.time();
                 let target = shared.target_epoch.get();
                 if target > epoch {
+                    if shared.draining() && out.advance(NONE_HELD) {
+                        let mut session = output.activate();
+                        session.session_with_builder(&*held).give_container(&mut Batches(out.take()));
+                    }
                     source.close(&shared.order(epoch), &shared.tasks(node))?;
                     held.downgrade(&target);
                     return Ok(Work::More);

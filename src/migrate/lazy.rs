@@ -34,6 +34,7 @@ pub struct Untouched<K: Key, S: State> {
 
 struct OldFile<K: Key, S: State> {
     file: StateFile,
+    path: String,
     schema: Schema,
     route: Route<S>,
     groups: Vec<OldRowGroup<K, S>>,
@@ -83,8 +84,8 @@ impl<K: Key, S: State> Untouched<K, S> {
         Self { uid, state, held, files: Vec::new(), remaining: 0 }
     }
 
-    /// Adds a state file, whose values take `route` to the type of the job.
-    pub fn add(&mut self, file: StateFile, schema: Schema, route: Route<S>) {
+    /// Adds a state file that lies at `path`, and whose values take `route` to the type of the job.
+    pub fn add(&mut self, file: StateFile, path: String, schema: Schema, route: Route<S>) {
         let groups: Vec<_> = file
             .row_groups()
             .iter()
@@ -97,7 +98,7 @@ impl<K: Key, S: State> Untouched<K, S> {
             })
             .collect();
         if !groups.is_empty() {
-            self.files.push(OldFile { file, schema, route, groups });
+            self.files.push(OldFile { file, path, schema, route, groups });
         }
     }
 
@@ -153,26 +154,11 @@ impl<K: Key, S: State> Untouched<K, S> {
         Ok(None)
     }
 
-    /// Loads one row group that is not loaded yet, so that no first touch has to wait for it; false if there is
-    /// none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if the file cannot be read.
-    pub fn load_next(&mut self) -> Result<bool> {
-        for file in &mut self.files {
-            if let Some(index) = file.groups.iter().position(|g| g.loaded.is_none()) {
-                self.remaining -= file.load(index, self.held)?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Returns the rows that are untouched now, to be read elsewhere while this goes on.
     pub fn image(&self) -> UntouchedImage {
         let file = |f: &OldFile<K, S>| ImageFile {
             file: f.file.clone(),
+            path: f.path.clone(),
             schema: f.schema.clone(),
             groups: f
                 .groups
@@ -203,7 +189,7 @@ impl<K: Key, S: State> OldFile<K, S> {
         }
         let rows = self.file.read_row_group(old.index)?;
         let damaged = |found: String| Error::Damaged {
-            path: self.file.location(),
+            path: self.path.clone(),
             found,
             wanted: format!("values of {}", self.schema.data_type),
         };
@@ -255,6 +241,7 @@ pub struct UntouchedImage {
 #[derive(Debug)]
 struct ImageFile {
     file: StateFile,
+    path: String,
     schema: Schema,
     groups: Vec<ImageRowGroup>,
 }
@@ -309,7 +296,7 @@ impl UntouchedImage {
                     }
                     arrow::compute::filter(&slice, &kept).map_err(|e| Error::Parquet {
                         action: "filter",
-                        path: file.file.location(),
+                        path: file.path.clone(),
                         source: e.into(),
                     })
                 };

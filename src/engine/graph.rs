@@ -1,0 +1,143 @@
+//! The job as its operators, before it runs: what each is, what it reads, and how to open it on a worker.
+
+use super::operator::Operator;
+use super::runtime::SourceOperator;
+use super::shared::{Meter, Shared};
+use crate::connectors::SinkContext;
+use crate::error::{Error, JobProblem, Result};
+use crate::migrate::{OperatorDescription, StateDescription};
+use crate::model::{JobInfo, MaxParallelism, OperatorUid};
+use crate::savepoint::Savepoint;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The position of an operator in the graph.
+pub(crate) type NodeId = usize;
+
+/// One operator of a job.
+pub(crate) struct Node {
+    /// What it is, in the words of the API.
+    pub(crate) kind: &'static str,
+    pub(crate) uid: Option<String>,
+    pub(crate) inputs: Vec<NodeId>,
+    pub(crate) role: Role,
+    pub(crate) open: Open,
+    pub(crate) describe: Describe,
+    pub(crate) recover: Option<Recover>,
+}
+
+/// How an operator takes part in the dataflow and in images of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Reads; its positions are state.
+    Source,
+    /// Keeps nothing.
+    Stateless,
+    /// Keeps nothing, and sends each record to the worker of its key.
+    Scatter,
+    /// Keeps a value a key; its input is scattered.
+    Keyed,
+    /// Writes; what it has staged is state.
+    Sink,
+}
+
+impl Role {
+    /// Whether it has a part in every image, and so needs a uid.
+    pub(crate) fn has_part(self) -> bool {
+        matches!(self, Self::Source | Self::Keyed | Self::Sink)
+    }
+}
+
+/// Opens an operator on a worker.
+pub(crate) type Open = Box<dyn Fn(&OpenContext<'_>, &Rc<Shared>) -> Result<Opened> + Send + Sync>;
+/// Describes the states of an operator.
+pub(crate) type Describe =
+    Box<dyn Fn(&OperatorUid) -> Result<Vec<StateDescription>, JobProblem> + Send + Sync>;
+/// Makes output of earlier attempts what the image says it is; called once, before the workers start.
+pub(crate) type Recover = Box<dyn Fn(&SinkContext, Option<&Recovered<'_>>) -> Result<()> + Send + Sync>;
+
+/// The image that a job goes on from, and whether its output is this branch's to commit.
+pub(crate) struct Recovered<'a> {
+    pub(crate) savepoint: &'a Savepoint,
+    pub(crate) commit: bool,
+}
+
+/// An instance of an operator.
+pub(crate) enum Opened {
+    Source(Box<dyn SourceOperator>),
+    Operator(Box<dyn Operator>),
+}
+
+/// Where and for whom an operator is opened.
+pub(crate) struct OpenContext<'a> {
+    pub(crate) job: &'a JobInfo,
+    pub(crate) uid: OperatorUid,
+    pub(crate) node: NodeId,
+    /// The operator's place among those with state.
+    pub(crate) ordinal: usize,
+    pub(crate) worker: usize,
+    pub(crate) peers: usize,
+    pub(crate) max_parallelism: MaxParallelism,
+    /// What to go on from.
+    pub(crate) restore: Option<&'a Savepoint>,
+    pub(crate) meters: &'a Arc<Vec<Meter>>,
+}
+
+impl OpenContext<'_> {
+    pub(crate) fn problem(&self, problem: JobProblem) -> Error {
+        Error::Job { job: self.job.name.to_string(), problem }
+    }
+}
+
+/// A batch from another process that is not what this one sends: the processes run different binaries.
+pub(crate) fn undecodable(error: postcard::Error) -> Error {
+    Error::Undecodable { reason: error.to_string() }
+}
+
+/// The operators of a job, each after those that it reads.
+#[derive(Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Graph {
+    pub(crate) fn add(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// Describes the operators that have a part in images, after checking that the job can run.
+    pub(crate) fn describe(&self) -> Result<Vec<OperatorDescription>, JobProblem> {
+        let mut seen = HashSet::new();
+        let mut operators = Vec::new();
+        for node in &self.nodes {
+            let Some(text) = &node.uid else {
+                if node.role.has_part() {
+                    return Err(JobProblem::MissingUid { kind: node.kind });
+                }
+                continue;
+            };
+            let uid = OperatorUid::new(text).ok_or_else(|| JobProblem::BadName { name: text.clone() })?;
+            if !seen.insert(uid.clone()) {
+                return Err(JobProblem::DuplicateUid { uid: uid.to_string() });
+            }
+            if node.role.has_part() {
+                let states = (node.describe)(&uid)?;
+                operators.push(OperatorDescription { uid, kind: node.kind.to_owned(), states });
+            }
+        }
+        Ok(operators)
+    }
+
+    /// Returns the operators that have a part in every image, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.role.has_part())
+    }
+
+    /// Returns the name of a node for messages: its uid, or what it is and where.
+    pub(crate) fn name(&self, id: NodeId) -> String {
+        let node = &self.nodes[id];
+        node.uid.clone().unwrap_or_else(|| format!("{}-{id}", node.kind))
+    }
+}

@@ -1,0 +1,309 @@
+//! A job: what it is made of, and running it.
+
+use super::coordinator::{Board, Checkpoints, Coordinator, Event, JobEnd, JobFacts};
+use super::graph::{Graph, Recovered};
+use super::history::{self, History};
+use super::server::Server;
+use super::shared::{Failure, Meter};
+use super::stream::SourceStream;
+use super::worker::{self, Attempt};
+use super::now_ms;
+use crate::connectors::{SinkContext, Source};
+use crate::control::RunDir;
+use crate::error::{Error, JobProblem, Result};
+use crate::migrate::{JobDescription, plan};
+use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid};
+use crate::savepoint::Savepoint;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// The branch of a job that was not forked.
+const MAIN: &str = "main";
+
+/// A streaming job.
+///
+/// # Examples
+///
+/// ```
+/// use pitlane::connectors::{FileSink, Generator};
+/// use pitlane::engine::{Job, RunOptions};
+///
+/// let dir = tempfile::tempdir()?;
+/// let job = Job::new("evens");
+/// job.source(Generator::new(1, 10, |_, n| n))
+///     .uid("numbers")
+///     .filter(|n| n % 2 == 0)
+///     .sink(FileSink::json_lines(dir.path().join("out")))
+///     .uid("evens-out");
+/// job.run(&RunOptions::in_dir(dir.path().join("data")))?;
+/// # let file = std::fs::read_dir(dir.path().join("out"))?.flatten().find(|e| e.path().is_file()).unwrap();
+/// # assert_eq!(std::fs::read_to_string(file.path())?, "0\n2\n4\n6\n8\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Job {
+    name: String,
+    release: String,
+    max_parallelism: MaxParallelism,
+    checkpoints: Checkpoints,
+    graph: Rc<RefCell<Graph>>,
+}
+
+/// How to run a job.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The number of workers, threads of this process.
+    pub workers: usize,
+    /// The directory with the data of all jobs: checkpoints, savepoints, history.
+    pub data_dir: PathBuf,
+    /// Where the socket of the running job goes; nobody can ask the job anything without.
+    pub run_dir: Option<PathBuf>,
+    /// The savepoint or checkpoint to start from, instead of the job's last one.
+    pub from: Option<PathBuf>,
+    /// Whether to start with no state although the job has some.
+    pub fresh: bool,
+    /// Operators of the savepoint that this release does not have, and whose state may be left behind.
+    pub drop_unmatched: Vec<OperatorUid>,
+    /// How often to take checkpoints, instead of what the job says.
+    pub checkpoint_interval: Option<Duration>,
+}
+
+impl RunOptions {
+    /// Runs on one worker with everything in `data_dir`, without a socket, from where the job was last.
+    pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            workers: 1,
+            data_dir: data_dir.into(),
+            run_dir: None,
+            from: None,
+            fresh: false,
+            drop_unmatched: Vec::new(),
+            checkpoint_interval: None,
+        }
+    }
+
+    /// Runs on so many workers.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Starts from a savepoint or checkpoint.
+    #[must_use]
+    pub fn from(mut self, savepoint: impl Into<PathBuf>) -> Self {
+        self.from = Some(savepoint.into());
+        self
+    }
+}
+
+impl Job {
+    /// Makes a job without operators; its name stays the same in all releases.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            release: "1".to_owned(),
+            max_parallelism: MaxParallelism::DEFAULT,
+            checkpoints: Checkpoints::default(),
+            graph: Rc::default(),
+        }
+    }
+
+    /// Says which release of its code the job is.
+    #[must_use]
+    pub fn release(mut self, release: &str) -> Self {
+        self.release = release.to_owned();
+        self
+    }
+
+    /// Sets the number of key groups for a job that starts without state; it stays for the life of the state.
+    #[must_use]
+    pub fn max_parallelism(mut self, groups: MaxParallelism) -> Self {
+        self.max_parallelism = groups;
+        self
+    }
+
+    /// Sets how often checkpoints are taken.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = checkpoints;
+        self
+    }
+
+    /// Adds a source.
+    pub fn source<S: Source + Sync>(&self, source: S) -> SourceStream<S::Item> {
+        SourceStream::new(&self.graph, source)
+    }
+
+    /// Returns the name, as it was given.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn problem(&self, problem: JobProblem) -> Error {
+        Error::Job { job: self.name.clone(), problem }
+    }
+
+    /// Describes the job, after checking that it can run; nothing is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Job`] with what keeps it from running.
+    pub fn describe(&self) -> Result<JobDescription> {
+        let bad_name = || self.problem(JobProblem::BadName { name: self.name.clone() });
+        Ok(JobDescription {
+            job: JobName::new(&self.name).ok_or_else(bad_name)?,
+            release: self.release.clone(),
+            max_parallelism: self.max_parallelism,
+            workers: None,
+            operators: self.graph.borrow().describe().map_err(|p| self.problem(p))?,
+        })
+    }
+
+    /// Runs the job until its input ends, or it is stopped or cancelled, or fails.
+    ///
+    /// It goes on from `options.from` if that is given, else from its last committed image, else from nothing.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from starting, before anything is touched; or the first thing that went wrong.
+    pub fn run(self, options: &RunOptions) -> Result<JobEnd> {
+        let mut description = self.describe()?;
+        description.workers = u32::try_from(options.workers).ok();
+        let root = options.data_dir.join(&self.name);
+        let mut history = History::open(&self.name, &root, MAIN)?;
+        let root = std::fs::canonicalize(&root).map_err(Error::io("open", crate::error::shown(&root)))?;
+        // Everything that can be refused is refused before the claim: a start that fails fences nobody off.
+        self.choose(&history, options, &description)?;
+        let attempt = history.claim(&self.release)?;
+        let restore = self.choose(&history, options, &description)?;
+        let job = JobInfo {
+            name: description.job.clone(),
+            release: self.release.clone(),
+            branch: MAIN.to_owned(),
+            attempt,
+        };
+        let max_parallelism = restore.as_ref().map_or(self.max_parallelism, |s| s.manifest().max_parallelism);
+        self.check_workers(options.workers, max_parallelism)?;
+        let graph = std::mem::take(&mut *self.graph.borrow_mut());
+        recover_sinks(&graph, &job, restore.as_ref())?;
+        let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::default()).collect());
+        let mut described = description.operators.into_iter();
+        let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
+        let mut checkpoints = self.checkpoints;
+        checkpoints.interval = options.checkpoint_interval.or(checkpoints.interval);
+        let facts = Arc::new(JobFacts {
+            job: job.clone(),
+            parent: restore.as_ref().map(|s| s.id().clone()),
+            max_parallelism,
+            workers: options.workers,
+            parts,
+            root,
+            checkpoints,
+            started_ms: now_ms(),
+            meters: Arc::clone(&meters),
+        });
+        let last = history.last_commit().map_or(0, |c| c.epoch);
+        let start_epoch = 1 + restore.as_ref().map_or(0, |s| s.manifest().epoch.0).max(last);
+        let endpoint = match &options.run_dir {
+            Some(dir) => Some(RunDir::at(dir).bind(&job.name, attempt)?),
+            None => None,
+        };
+        let id = endpoint.as_ref().map_or_else(|| format!("{}-{attempt}", self.name), |e| e.id().to_owned());
+        let (commands, obeyed) = crossbeam_channel::unbounded();
+        let (events, heard) = crossbeam_channel::unbounded();
+        let failure = Arc::new(Failure::default());
+        let board = Arc::new(Board::new(Arc::clone(&facts), id, start_epoch));
+        let _server = match endpoint {
+            Some(endpoint) => Some(Server::start(endpoint, Arc::clone(&board), events.clone())?),
+            None => None,
+        };
+        let coordinator =
+            Coordinator { facts, history, board, commands, failure: Arc::clone(&failure), epoch: start_epoch };
+        let coordinator = std::thread::Builder::new()
+            .name("pitlane-coordinator".to_owned())
+            .spawn(move || coordinator.run(&heard))
+            .map_err(Error::io("start", "a thread"))?;
+        let attempt = Attempt {
+            graph,
+            job,
+            max_parallelism,
+            restore,
+            start_epoch,
+            credits: Arc::new((0..options.workers).map(|_| AtomicU64::new(0)).collect()),
+            meters,
+            failure: Arc::clone(&failure),
+            commands: obeyed,
+            events,
+        };
+        let config = timely::Config::process(options.workers);
+        let workers = timely::execute(config, move |worker| worker::run(worker, &attempt));
+        let workers = workers.map_err(|_| Error::Stopped { what: "the dataflow" })?.join();
+        if workers.iter().any(std::result::Result::is_err) {
+            failure.set(Error::Stopped { what: "a worker" });
+        }
+        let end = coordinator.join().map_err(|_| Error::Stopped { what: "the coordinator" })?;
+        failure.take().map_or(Ok(end), Err)
+    }
+
+    fn check_workers(&self, workers: usize, groups: MaxParallelism) -> Result<()> {
+        if workers == 0 || workers > usize::from(groups.get()) {
+            return Err(self.problem(JobProblem::TooManyWorkers { workers, groups: groups.get() }));
+        }
+        Ok(())
+    }
+
+    /// Finds the image to go on from, and refuses one that this release cannot take over.
+    fn choose(
+        &self,
+        history: &History,
+        options: &RunOptions,
+        description: &JobDescription,
+    ) -> Result<Option<Savepoint>> {
+        let found = match &options.from {
+            Some(path) => Some(Savepoint::open(path)?),
+            None if options.fresh => None,
+            None => history.open_last()?,
+        };
+        match &found {
+            Some(savepoint) => {
+                plan(savepoint.manifest(), description, &options.drop_unmatched).to_result()?;
+                // Opens every file: a footer that is damaged is found now, not when its first key is touched.
+                for (operator, state) in savepoint.manifest().states() {
+                    if description.operator(&operator.uid).is_some() {
+                        state.files.iter().try_for_each(|file| savepoint.state_file(state, file).map(drop))?;
+                    }
+                }
+                self.check_workers(options.workers, savepoint.manifest().max_parallelism)?;
+            }
+            None => self.check_workers(options.workers, self.max_parallelism)?,
+        }
+        Ok(found)
+    }
+}
+
+/// Makes the output of earlier attempts what the image says it is.
+fn recover_sinks(graph: &Graph, job: &JobInfo, restore: Option<&Savepoint>) -> Result<()> {
+    for (_, node) in graph.parts() {
+        let (Some(recover), Some(uid)) = (&node.recover, node.uid.as_ref().and_then(OperatorUid::new)) else {
+            continue;
+        };
+        let context = SinkContext {
+            job: job.name.clone(),
+            branch: job.branch.clone(),
+            uid,
+            attempt: job.attempt,
+            partition: 0,
+        };
+        let recovered = restore.map(|savepoint| Recovered {
+            savepoint,
+            commit: history::is_own(savepoint.manifest(), job.name.as_str(), &job.branch)
+                && !history::is_marked_committed(Path::new(&savepoint.location())),
+        });
+        recover(&context, recovered.as_ref())?;
+    }
+    Ok(())
+}

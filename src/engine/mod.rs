@@ -1,0 +1,47 @@
+//! The engine: runs jobs, and takes and resumes savepoints. The only place that knows timely.
+//!
+//! ```text
+//! Job, Stream, KeyedStream     how a job is written        job.rs, stream.rs
+//! Graph, Operator              what it is made of          graph.rs, operator.rs, operators/
+//! runtime, worker, batch       how it runs on timely       epochs are timestamps, watermarks travel with data
+//! Coordinator, History         when an epoch counts        one image at a time, committed by create-if-absent
+//! image                        who writes the state        a thread beside each worker
+//! server, entry                how it is spoken to         a local socket, and the job's own command line
+//! ```
+
+mod batch;
+mod coordinator;
+mod entry;
+mod graph;
+mod history;
+mod image;
+mod job;
+mod operator;
+mod operators;
+mod runtime;
+mod server;
+mod shared;
+mod stream;
+mod worker;
+
+pub use coordinator::{Checkpoints, EndReason, JobEnd};
+pub use job::{Job, RunOptions};
+pub use stream::{KeyedStream, SinkHandle, SourceStream, StatefulStream, Stream, Watermarks};
+
+/// Returns the milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Returns an error in one line, with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

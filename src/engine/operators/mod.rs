@@ -1,0 +1,13 @@
+//! The operators, one file a kind: what is typed about a job.
+
+mod key_by;
+mod keyed;
+mod sink;
+mod source;
+mod stateless;
+
+pub(crate) use key_by::KeyBy;
+pub(crate) use keyed::{Keyed, KeyedSettings};
+pub(crate) use sink::{SinkNode, TRANSACTIONS, transactions_schema};
+pub(crate) use source::{POSITIONS, SourceNode, SourceSettings, positions_schema};
+pub(crate) use stateless::Stateless;

@@ -1,0 +1,221 @@
+//! What the operators of one worker share: the commands that are in force, and the way back.
+
+use super::batch::Batch;
+use super::image::{ImageOrder, ImageTasks, ImageThread, TaskDone};
+use crate::error::Error;
+use serde::{Deserialize, Serialize};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use timely::scheduling::Activator;
+
+/// The most records that one worker may have under way to others.
+const CREDIT: u64 = 128 * 1024;
+
+/// What the coordinator tells every worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// End the epoch and write its image; sources then rest until they hear what became of it, or for good.
+    Close { order: ImageOrder, rest: bool, drain: bool },
+    /// The image of the epoch is committed: make its output visible.
+    Commit { epoch: u64 },
+    /// The image of the epoch is given up: go on as if it had never been asked for.
+    Abort { epoch: u64 },
+    /// There is nothing more to come.
+    Finish,
+}
+
+/// What one worker shares among its operators.
+pub(crate) struct Shared {
+    pub(crate) worker: usize,
+    pub(crate) peers: usize,
+    /// The first epoch of this attempt.
+    pub(crate) start_epoch: u64,
+    /// The epoch that sources are to be in.
+    pub(crate) target_epoch: Cell<u64>,
+    pub(crate) activators: RefCell<Vec<Activator>>,
+    /// Records under way, by the worker that sent them.
+    pub(crate) credits: Arc<Vec<AtomicU64>>,
+    pub(crate) meters: Arc<Vec<Meter>>,
+    pub(crate) images: ImageThread,
+    orders: RefCell<BTreeMap<u64, ImageOrder>>,
+    outcomes: RefCell<BTreeMap<u64, bool>>,
+    resting: Cell<bool>,
+    draining: Cell<bool>,
+    stopping: Cell<bool>,
+    settled: RefCell<Vec<(usize, u64)>>,
+    /// Sources that have more to read.
+    open_inputs: Cell<usize>,
+    failure: Arc<Failure>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        worker: usize,
+        start_epoch: u64,
+        images: ImageThread,
+        credits: Arc<Vec<AtomicU64>>,
+        meters: Arc<Vec<Meter>>,
+        failure: Arc<Failure>,
+    ) -> Self {
+        Self {
+            worker,
+            peers: credits.len(),
+            start_epoch,
+            target_epoch: Cell::new(start_epoch),
+            activators: RefCell::default(),
+            credits,
+            meters,
+            images,
+            orders: RefCell::default(),
+            outcomes: RefCell::default(),
+            resting: Cell::new(false),
+            draining: Cell::new(false),
+            stopping: Cell::new(false),
+            settled: RefCell::default(),
+            open_inputs: Cell::new(0),
+            failure,
+        }
+    }
+
+    /// Puts a command in force and wakes the operators.
+    pub(crate) fn obey(&self, command: Command) {
+        match command {
+            Command::Close { order, rest, drain } => {
+                self.target_epoch.set(order.epoch + 1);
+                self.orders.borrow_mut().insert(order.epoch, order);
+                self.resting.set(rest);
+                self.draining.set(drain);
+            }
+            Command::Commit { epoch } => {
+                self.outcomes.borrow_mut().insert(epoch, true);
+            }
+            Command::Abort { epoch } => {
+                self.outcomes.borrow_mut().insert(epoch, false);
+                self.resting.set(false);
+            }
+            Command::Finish => self.stopping.set(true),
+        }
+        self.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.activators.borrow().iter().for_each(Activator::activate);
+    }
+
+    /// Returns where the image of `epoch` goes.
+    ///
+    /// # Panics
+    ///
+    /// If nobody asked for one: an epoch ends only on command.
+    pub(crate) fn order(&self, epoch: u64) -> ImageOrder {
+        self.orders.borrow().get(&epoch).cloned().expect("an epoch ends when it is ordered to")
+    }
+
+    /// Returns whether `epoch` was committed or aborted, once that is known.
+    pub(crate) fn outcome(&self, epoch: u64) -> Option<bool> {
+        self.outcomes.borrow().get(&epoch).copied()
+    }
+
+    /// Notes that an operator has done its part of a commit.
+    pub(crate) fn settled(&self, node: usize, epoch: u64) {
+        self.settled.borrow_mut().push((node, epoch));
+    }
+
+    pub(crate) fn take_settled(&self) -> Vec<(usize, u64)> {
+        self.settled.take()
+    }
+
+    pub(crate) fn tasks(&self, node: usize) -> ImageTasks {
+        self.images.tasks(node)
+    }
+
+    pub(crate) fn take_done(&self) -> Vec<TaskDone> {
+        self.images.take_done().collect()
+    }
+
+    /// Returns whether sources are to read no further.
+    pub(crate) fn sources_rest(&self) -> bool {
+        self.resting.get()
+    }
+
+    /// Returns whether event time ends with the epoch that is to be closed.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    pub(crate) fn out_of_credit(&self) -> bool {
+        self.credits[self.worker].load(Relaxed) > CREDIT
+    }
+
+    /// Counts a source that has something to read.
+    pub(crate) fn input_opened(&self) {
+        self.open_inputs.set(self.open_inputs.get() + 1);
+    }
+
+    /// Counts a source that has read everything.
+    pub(crate) fn input_ended(&self) {
+        self.open_inputs.set(self.open_inputs.get() - 1);
+    }
+
+    /// Returns whether the sources of this worker have read everything.
+    pub(crate) fn input_over(&self) -> bool {
+        self.open_inputs.get() == 0
+    }
+
+    /// Counts what an operator sends, and returns it.
+    pub(crate) fn count_out(&self, node: usize, batches: &[Batch]) -> u64 {
+        let records = batches.iter().map(|b| b.len() as u64).sum();
+        self.meters[node].records_out.fetch_add(records, Relaxed);
+        records
+    }
+
+    pub(crate) fn fail(&self, error: Error) {
+        self.failure.set(error);
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failure.is_set()
+    }
+}
+
+/// The first error of an attempt, which ends it.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    is_set: AtomicBool,
+    error: Mutex<Option<Error>>,
+}
+
+impl Failure {
+    /// Keeps `error` if it is the first: what follows from it would only hide it.
+    pub(crate) fn set(&self, error: Error) {
+        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_set.swap(true, Relaxed) {
+            *first = Some(error);
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_set.load(Relaxed)
+    }
+
+    pub(crate) fn take(&self) -> Option<Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What an operator has done, over all workers of the process.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) records_in: AtomicU64,
+    pub(crate) records_out: AtomicU64,
+    /// Entries of its state; each worker adds its changes.
+    pub(crate) entries: AtomicI64,
+    /// Entries that wait for a migration.
+    pub(crate) unmigrated: AtomicI64,
+}

@@ -1,0 +1,388 @@
+//! Streams: how a job is written down.
+//!
+//! Nothing runs while streams are connected; each call adds an operator to the job's graph.
+
+use super::graph::{Graph, Node, NodeId, Opened, Recovered, Role};
+use super::operators::{
+    KeyBy, Keyed, KeyedSettings, POSITIONS, SinkNode, SourceNode, SourceSettings, Stateless, TRANSACTIONS,
+    positions_schema, transactions_schema,
+};
+use crate::connectors::{Record, Sink, SinkContext, Source, Transaction};
+use crate::error::{Error, JobProblem, Result};
+use crate::migrate::{Chain, Migration, StateDescription};
+use crate::model::{Schema, StateKind, StateName, columns};
+use crate::state::{Key, Read as _, State};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A function that users give: one copy is made for each worker.
+trait PerWorker: Clone + Send + 'static {}
+impl<F: Clone + Send + 'static> PerWorker for F {}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Records on their way from one operator to the next.
+pub struct Stream<T> {
+    graph: Rc<RefCell<Graph>>,
+    node: NodeId,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Stream<T> {
+    fn clone(&self) -> Self {
+        Self { graph: Rc::clone(&self.graph), node: self.node, item: PhantomData }
+    }
+}
+
+impl<T> Stream<T> {
+    fn name(&self, uid: &str) {
+        self.graph.borrow_mut().nodes[self.node].uid = Some(uid.to_owned());
+    }
+}
+
+impl<T: Record> Stream<T> {
+    pub(super) fn add(graph: &Rc<RefCell<Graph>>, node: Node) -> Self {
+        let node = graph.borrow_mut().add(node);
+        Self { graph: Rc::clone(graph), node, item: PhantomData }
+    }
+
+    fn stateless<O: Record, F: FnMut(T, &mut Vec<O>) + PerWorker>(&self, kind: &'static str, apply: F) -> Stream<O> {
+        let apply = Mutex::new(apply);
+        Stream::add(&self.graph, Node {
+            kind,
+            uid: None,
+            inputs: vec![self.node],
+            role: Role::Stateless,
+            open: Box::new(move |_, _| {
+                Ok(Opened::Operator(Box::new(Stateless::<T, O, F>::new(lock(&apply).clone()))))
+            }),
+            describe: Box::new(|_| Ok(Vec::new())),
+            recover: None,
+        })
+    }
+
+    /// Turns each record into another.
+    pub fn map<O: Record>(&self, mut f: impl FnMut(T) -> O + Clone + Send + 'static) -> Stream<O> {
+        self.stateless("map", move |record, out| out.push(f(record)))
+    }
+
+    /// Keeps the records that `keep` answers for.
+    pub fn filter(&self, mut keep: impl FnMut(&T) -> bool + Clone + Send + 'static) -> Stream<T> {
+        self.stateless("filter", move |record, out| {
+            if keep(&record) {
+                out.push(record);
+            }
+        })
+    }
+
+    /// Turns each record into any number of others.
+    pub fn flat_map<O: Record, I: IntoIterator<Item = O>>(
+        &self,
+        mut f: impl FnMut(T) -> I + Clone + Send + 'static,
+    ) -> Stream<O> {
+        self.stateless("flat_map", move |record, out| out.extend(f(record)))
+    }
+
+    /// Names the operator; needed only for those that hold state, read or write.
+    #[must_use]
+    pub fn uid(self, uid: &str) -> Self {
+        self.name(uid);
+        self
+    }
+
+    /// Groups the records by a key: what follows holds state for each key on its own.
+    pub fn key_by<K: Key + Record>(&self, key_of: impl FnMut(&T) -> K + Clone + Send + 'static) -> KeyedStream<K, T> {
+        let key_of = Mutex::new(key_of);
+        let records = Stream::<T>::add(&self.graph, Node {
+            kind: "key_by",
+            uid: None,
+            inputs: vec![self.node],
+            role: Role::Scatter,
+            open: Box::new(move |context, _| {
+                let key_of = lock(&key_of).clone();
+                let operator = KeyBy::<K, T, _>::new(key_of, context.peers, context.max_parallelism);
+                Ok(Opened::Operator(Box::new(operator)))
+            }),
+            describe: Box::new(|_| Ok(Vec::new())),
+            recover: None,
+        });
+        KeyedStream { records, key: PhantomData }
+    }
+
+    /// Writes the records to a sink, exactly once.
+    pub fn sink<S: Sink<T> + Sync>(&self, sink: S) -> SinkHandle {
+        let recovering = sink.clone();
+        let stream = Stream::<T>::add(&self.graph, Node {
+            kind: "sink",
+            uid: None,
+            inputs: vec![self.node],
+            role: Role::Sink,
+            open: Box::new(move |context, _| {
+                Ok(Opened::Operator(Box::new(SinkNode::<T, S>::open(&sink, context)?)))
+            }),
+            describe: Box::new(|_| list_state(TRANSACTIONS, transactions_schema())),
+            recover: Some(Box::new(move |context, recovered| recover(&recovering, context, recovered))),
+        });
+        SinkHandle { name: Box::new(move |uid| stream.name(uid)) }
+    }
+}
+
+/// Describes operator state of the engine's own.
+fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobProblem> {
+    let name = StateName::new(name).ok_or_else(|| JobProblem::BadName { name: name.to_owned() })?;
+    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new() }])
+}
+
+/// Commits what the image lists, if it is this branch's to commit, and takes back what it does not list.
+fn recover<T: Record, S: Sink<T>>(sink: &S, context: &SinkContext, recovered: Option<&Recovered<'_>>) -> Result<()> {
+    let mut listed = Vec::new();
+    if let Some(Recovered { savepoint, commit: true }) = recovered
+        && let Ok(operator) = savepoint.operator(context.uid.as_str())
+        && let Ok(state) = operator.state(TRANSACTIONS)
+    {
+        for batch in state.scan() {
+            let values = batch?.batch.column(1).clone();
+            let reader = <Transaction as State>::Reader::new(&values).map_err(|e| Error::Damaged {
+                path: savepoint.location(),
+                found: e.found,
+                wanted: e.wanted,
+            })?;
+            listed.extend((0..values.len()).map(|row| reader.read(row)));
+        }
+        sink.commit(&listed)?;
+    }
+    sink.abort_others(context, &listed)
+}
+
+/// A source that was added to a job; a [`Stream`] of its records.
+pub struct SourceStream<T> {
+    stream: Stream<T>,
+    settings: Arc<Mutex<SourceSettings<T>>>,
+}
+
+impl<T> Deref for SourceStream<T> {
+    type Target = Stream<T>;
+
+    fn deref(&self) -> &Stream<T> {
+        &self.stream
+    }
+}
+
+impl<T: Record> SourceStream<T> {
+    pub(super) fn new<S: Source<Item = T>>(graph: &Rc<RefCell<Graph>>, source: S) -> Self {
+        let settings = Arc::new(Mutex::new(SourceSettings::default()));
+        let (source, set) = (Mutex::new(source), Arc::clone(&settings));
+        let stream = Stream::add(graph, Node {
+            kind: "source",
+            uid: None,
+            inputs: Vec::new(),
+            role: Role::Source,
+            open: Box::new(move |context, shared| {
+                let source = lock(&source).clone();
+                let node = SourceNode::open(&source, lock(&set).clone(), context, shared)?;
+                Ok(Opened::Source(Box::new(node)))
+            }),
+            describe: Box::new(|_| list_state(POSITIONS, positions_schema())),
+            recover: None,
+        });
+        Self { stream, settings }
+    }
+
+    /// Names the source; its positions are found by this name in later releases.
+    #[must_use]
+    pub fn uid(self, uid: &str) -> Self {
+        self.stream.name(uid);
+        self
+    }
+
+    /// Gives the records event times, in milliseconds, and the stream watermarks.
+    #[must_use]
+    pub fn watermarks(
+        self,
+        watermarks: Watermarks,
+        event_time_ms: impl Fn(&T) -> i64 + Send + Sync + 'static,
+    ) -> Self {
+        lock(&self.settings).event_time = Some((Arc::new(event_time_ms), watermarks.bound_ms));
+        self
+    }
+
+    /// Reads no more than so many records a second from each split: replays a file at a human pace.
+    #[must_use]
+    pub fn rate(self, records_per_s: f64) -> Self {
+        lock(&self.settings).rate = Some(records_per_s);
+        self
+    }
+}
+
+/// How far a source's event time is known to have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    bound_ms: i64,
+}
+
+impl Watermarks {
+    /// For splits whose event times never go back.
+    pub fn ascending() -> Self {
+        Self { bound_ms: 0 }
+    }
+
+    /// For splits in which an event comes at most so long after a later one.
+    pub fn bounded(out_of_order: Duration) -> Self {
+        Self { bound_ms: i64::try_from(out_of_order.as_millis()).unwrap_or(i64::MAX) }
+    }
+}
+
+/// Records grouped by a key.
+pub struct KeyedStream<K, T> {
+    records: Stream<T>,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K, T> Clone for KeyedStream<K, T> {
+    fn clone(&self) -> Self {
+        Self { records: self.records.clone(), key: PhantomData }
+    }
+}
+
+impl<K: Key + Record, T: Record> KeyedStream<K, T> {
+    /// Keeps a state a key, which each record may read, change and discard, and sends any number of records.
+    ///
+    /// The state is `None` for a key that has none; leaving `None` behind discards it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pitlane::connectors::Generator;
+    /// use pitlane::engine::Job;
+    ///
+    /// let job = Job::new("visits");
+    /// let visitors = job.source(Generator::new(1, 100, |_, n| n % 7)).uid("visitors");
+    /// let thirds = visitors
+    ///     .key_by(|visitor| *visitor)
+    ///     .flat_map_with_state(|seen: &mut Option<u32>, visitor| {
+    ///         let times = seen.unwrap_or(0) + 1;
+    ///         *seen = Some(times);
+    ///         (times == 3).then_some(visitor)
+    ///     })
+    ///     .uid("third-visit");
+    /// ```
+    pub fn flat_map_with_state<S: State, O: Record, I: IntoIterator<Item = O>>(
+        &self,
+        mut f: impl FnMut(&mut Option<S>, T) -> I + Clone + Send + 'static,
+    ) -> StatefulStream<S, O> {
+        let apply = move |_: &K, state: &mut Option<S>, record, out: &mut Vec<O>| out.extend(f(state, record));
+        self.keyed("flat_map_with_state", "state", apply)
+    }
+
+    /// Combines the records of each key into one, and sends it each time.
+    ///
+    /// The first record of a key is its first result. The result is kept as the state `accumulator`.
+    pub fn reduce(&self, mut f: impl FnMut(T, T) -> T + Clone + Send + 'static) -> StatefulStream<T, T>
+    where
+        T: State,
+    {
+        let apply = move |_: &K, state: &mut Option<T>, record: T, out: &mut Vec<T>| {
+            let combined = match state.take() {
+                None => record,
+                Some(before) => f(before, record),
+            };
+            out.push(combined.clone());
+            *state = Some(combined);
+        };
+        self.keyed("reduce", "accumulator", apply)
+    }
+
+    fn keyed<S: State, O: Record, F>(&self, kind: &'static str, state: &str, apply: F) -> StatefulStream<S, O>
+    where
+        F: FnMut(&K, &mut Option<S>, T, &mut Vec<O>) + PerWorker,
+    {
+        let settings = KeyedSettings { name: state.to_owned(), chain: Chain::current(S::VERSION) };
+        let settings = Arc::new(Mutex::new(settings));
+        let (opened, described) = (Arc::clone(&settings), Arc::clone(&settings));
+        let apply = Mutex::new(apply);
+        let stream = Stream::add(&self.records.graph, Node {
+            kind,
+            uid: None,
+            inputs: vec![self.records.node],
+            role: Role::Keyed,
+            open: Box::new(move |context, _| {
+                let (apply, settings) = (lock(&apply).clone(), lock(&opened).clone());
+                let operator = Keyed::<K, T, O, S, F>::open(apply, &settings, context)?;
+                Ok(Opened::Operator(Box::new(operator)))
+            }),
+            describe: Box::new(move |uid| Ok(vec![lock(&described).describe::<K>(uid)?])),
+            recover: None,
+        });
+        StatefulStream { stream, settings }
+    }
+}
+
+/// What an operator with a state of type `S` sends; a [`Stream`] that can still be told about the state.
+pub struct StatefulStream<S: State, O> {
+    stream: Stream<O>,
+    settings: Arc<Mutex<KeyedSettings<S>>>,
+}
+
+impl<S: State, O> Deref for StatefulStream<S, O> {
+    type Target = Stream<O>;
+
+    fn deref(&self) -> &Stream<O> {
+        &self.stream
+    }
+}
+
+impl<S: State, O: Record> StatefulStream<S, O> {
+    /// Names the operator; its state is found by this name in later releases.
+    #[must_use]
+    pub fn uid(self, uid: &str) -> Self {
+        self.stream.name(uid);
+        self
+    }
+
+    /// Names the state inside the operator.
+    #[must_use]
+    pub fn state_name(self, name: &str) -> Self {
+        lock(&self.settings).name = name.to_owned();
+        self
+    }
+
+    /// Says which schema version the state's type is, where the type does not: tuples and plain types do not.
+    #[must_use]
+    pub fn schema_version(self, version: u32) -> Self {
+        let mut settings = lock(&self.settings);
+        settings.chain = settings.chain.clone().at_version(version);
+        drop(settings);
+        self
+    }
+
+    /// Adds a migration from an older type of the state; migrations form a chain.
+    ///
+    /// A migration that makes `S` also says which schema version `S` is.
+    #[must_use]
+    pub fn migrate<M: Migration>(self, migration: M) -> Self {
+        let mut settings = lock(&self.settings);
+        let chain = settings.chain.clone().then(migration);
+        let makes_current = std::any::TypeId::of::<M::To>() == std::any::TypeId::of::<S>();
+        settings.chain = if makes_current { chain.at_version(M::TO) } else { chain };
+        drop(settings);
+        self
+    }
+}
+
+/// A sink that was added to a job.
+pub struct SinkHandle {
+    name: Box<dyn Fn(&str)>,
+}
+
+impl SinkHandle {
+    /// Names the sink; its transactions are found by this name after a crash.
+    pub fn uid(self, uid: &str) {
+        (self.name)(uid);
+    }
+}

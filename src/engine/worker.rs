@@ -1,0 +1,199 @@
+//! One worker: the job's dataflow, the control dataflow beside it, and the loop that runs both.
+//!
+//! Commands come from the coordinator to worker 0, which broadcasts them; reports from all workers are
+//! exchanged to worker 0, which passes them on. Neither ever waits for data.
+
+use super::coordinator::{Event, Report};
+use super::graph::{Graph, OpenContext, Opened, Role};
+use super::image::{ImageThread, Outcome};
+use super::runtime::{EpochStream, Wiring, add_operator, add_source};
+use super::shared::{Command, Failure, Meter, Shared};
+use crate::error::{Error, Result};
+use crate::model::{JobInfo, MaxParallelism, OperatorUid};
+use crate::savepoint::Savepoint;
+use crossbeam_channel::{Receiver, Sender};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Exchange, Input, Inspect};
+use timely::worker::Worker;
+
+/// The longest that a worker sleeps; whoever has something for it wakes it, but for a failure elsewhere.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What all workers of a process are started with.
+pub(crate) struct Attempt {
+    pub(crate) graph: Graph,
+    pub(crate) job: JobInfo,
+    pub(crate) max_parallelism: MaxParallelism,
+    pub(crate) restore: Option<Savepoint>,
+    pub(crate) start_epoch: u64,
+    pub(crate) credits: Arc<Vec<AtomicU64>>,
+    pub(crate) meters: Arc<Vec<Meter>>,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: Sender<Event>,
+}
+
+/// Runs the attempt on one worker, until it ends or fails.
+pub(crate) fn run(worker: &mut Worker, attempt: &Attempt) {
+    if let Err(error) = try_run(worker, attempt) {
+        attempt.failure.set(error);
+    }
+    if attempt.failure.is_set() {
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+    }
+    if worker.index() == 0 {
+        // The coordinator may have ended already.
+        let _ = attempt.events.send(Event::Over);
+    }
+}
+
+fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
+    let index = worker.index();
+    let images = ImageThread::start(index, std::thread::current())?;
+    let shared = Rc::new(Shared::new(
+        index,
+        attempt.start_epoch,
+        images,
+        Arc::clone(&attempt.credits),
+        Arc::clone(&attempt.meters),
+        Arc::clone(&attempt.failure),
+    ));
+    let mut control = Control::build(worker, &shared);
+    let data = worker.next_dataflow_index();
+    build(worker, attempt, &shared)?;
+    let mut input_was_over = false;
+    if index == 0 {
+        let _ = attempt.events.send(Event::Ready(std::thread::current()));
+    }
+    while worker.installed_dataflows().contains(&data) && !attempt.failure.is_set() {
+        worker.step_or_park(Some(NAP));
+        if index == 0 {
+            control.command(attempt.commands.try_iter());
+            for report in control.heard() {
+                let _ = attempt.events.send(Event::Report(report));
+            }
+        }
+        let mut reports = Vec::new();
+        for done in shared.take_done() {
+            match done.outcome {
+                Outcome::Part(Ok(part)) => {
+                    reports.push(Report::Part { worker: index, node: done.node, epoch: done.epoch, part });
+                }
+                Outcome::Part(Err(error)) => {
+                    let error = super::with_causes(&error);
+                    reports.push(Report::PartFailed { epoch: done.epoch, error });
+                }
+                Outcome::Committed => shared.settled(done.node, done.epoch),
+                Outcome::Fatal(error) => return Err(error),
+            }
+        }
+        let is_sink = |node: usize| attempt.graph.nodes[node].role == Role::Sink;
+        let settled = shared.take_settled().into_iter().filter(|(node, _)| is_sink(*node));
+        reports.extend(settled.map(|(node, epoch)| Report::Settled { worker: index, node, epoch }));
+        if shared.input_over() && !input_was_over {
+            input_was_over = true;
+            reports.push(Report::InputOver { worker: index });
+        }
+        control.report(reports);
+    }
+    control.close();
+    Ok(())
+}
+
+/// Opens every operator of the graph on this worker.
+fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<()> {
+    let graph = &attempt.graph;
+    worker.dataflow::<u64, _, _>(|scope| {
+        let mut streams: Vec<EpochStream<'_>> = Vec::with_capacity(graph.nodes.len());
+        let mut ordinal = 0;
+        for (id, node) in graph.nodes.iter().enumerate() {
+            let name = graph.name(id);
+            let uid = OperatorUid::new(&name).ok_or(Error::Stopped { what: "an operator without a name" })?;
+            let context = OpenContext {
+                job: &attempt.job,
+                uid,
+                node: id,
+                ordinal,
+                worker: shared.worker,
+                peers: shared.peers,
+                max_parallelism: attempt.max_parallelism,
+                restore: attempt.restore.as_ref(),
+                meters: &attempt.meters,
+            };
+            ordinal += usize::from(node.role.has_part());
+            streams.push(match (node.open)(&context, shared)? {
+                Opened::Source(source) => add_source(scope, name, id, source, shared),
+                Opened::Operator(operator) => {
+                    let wiring = Wiring {
+                        name,
+                        node: id,
+                        inputs: node.inputs.iter().map(|input| streams[*input].clone()).collect(),
+                        exchanged: node.role == Role::Keyed,
+                        scatters: node.role == Role::Scatter,
+                    };
+                    add_operator(scope, wiring, operator, shared)
+                }
+            });
+        }
+        Ok(())
+    })
+}
+
+/// The control dataflow, as one worker sees it.
+struct Control {
+    commands: Option<InputHandle<u64, Vec<Command>>>,
+    reports: Option<InputHandle<u64, Vec<Report>>>,
+    heard: Rc<RefCell<Vec<Report>>>,
+}
+
+impl Control {
+    fn build(worker: &mut Worker, shared: &Rc<Shared>) -> Self {
+        let index = worker.index();
+        let heard: Rc<RefCell<Vec<Report>>> = Rc::default();
+        let (obeying, hearing) = (Rc::clone(shared), Rc::clone(&heard));
+        let (commands, reports) = worker.dataflow::<u64, _, _>(|scope| {
+            let (commands, told) = scope.new_input::<Vec<Command>>();
+            told.broadcast().inspect(move |command| obeying.obey(command.clone()));
+            let (reports, sent) = scope.new_input::<Vec<Report>>();
+            sent.exchange(|_| 0).inspect(move |report| hearing.borrow_mut().push(report.clone()));
+            (commands, reports)
+        });
+        Self { commands: (index == 0).then_some(commands), reports: Some(reports), heard }
+    }
+
+    fn command(&mut self, commands: impl Iterator<Item = Command>) {
+        if let Some(input) = &mut self.commands {
+            commands.for_each(|command| send(input, command));
+        }
+    }
+
+    fn report(&mut self, reports: Vec<Report>) {
+        if let Some(input) = &mut self.reports {
+            reports.into_iter().for_each(|report| send(input, report));
+        }
+    }
+
+    fn heard(&self) -> Vec<Report> {
+        self.heard.take()
+    }
+
+    fn close(&mut self) {
+        self.commands = None;
+        self.reports = None;
+    }
+}
+
+/// Sends at once: only when time advances does an exchange let go of a batch that is not full.
+fn send<T: Clone + 'static>(input: &mut InputHandle<u64, Vec<T>>, message: T) {
+    input.send(message);
+    let next = input.time() + 1;
+    input.advance_to(next);
+}
