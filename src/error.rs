@@ -122,6 +122,34 @@ pub enum Error {
     #[error("{records} records of output are lost: found neither {staged} nor {target}")]
     StagedOutputMissing { staged: String, target: String, records: u64 },
 
+    /// A position of a source is for input that the source does not have any more.
+    #[error("source `{uid}`: found no `{split}`, of which {records} records were read")]
+    InputGone { uid: OperatorUid, split: String, records: u64 },
+
+    /// The last image of a job is not where its history says.
+    #[error("the last image of the job, of epoch {epoch}, is gone: found no {path}")]
+    ImageGone { path: String, epoch: u64 },
+
+    /// There is something already where an image is to be written.
+    #[error("cannot write a savepoint to {path}: found a directory that is not empty")]
+    ImageExists { path: String },
+
+    /// An image took too long.
+    #[error("epoch {epoch} is given up: found {found} of {wanted} parts after {after_ms} ms")]
+    ImageTimeout { epoch: u64, found: usize, wanted: usize, after_ms: u64 },
+
+    /// A part of an image could not be written.
+    #[error("epoch {epoch} is given up: {reason}")]
+    ImageFailed { epoch: u64, reason: String },
+
+    /// An operator panicked.
+    #[error("operator `{operator}` panicked: {message}")]
+    Panic { operator: String, message: String },
+
+    /// Another process of the job sent records that are none here.
+    #[error("cannot decode records from another process: {reason}")]
+    Undecodable { reason: String },
+
     /// A user function failed.
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
@@ -181,6 +209,21 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Writes `error:`, a `because:` for each cause, and `hint:`, a line each.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn report(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        writeln!(out, "error: {self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            writeln!(out, "because: {error}")?;
+            cause = error.source();
+        }
+        self.hint().map_or(Ok(()), |hint| writeln!(out, "hint: {hint}"))
+    }
+
     /// Returns what to do about it, if there is something to say.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -228,6 +271,20 @@ impl Error {
             Self::AmbiguousJob { .. } => "name one by its id".to_owned(),
             Self::SocketPath { .. } => "set PITLANE_RUN_DIR to a shorter directory".to_owned(),
             Self::RunDir { path, .. } => format!("remove {path}, or set PITLANE_RUN_DIR to a directory of your own"),
+            Self::InputGone { .. } => {
+                "name the input as it was named before, or bring it back; finished input may go".to_owned()
+            }
+            Self::ImageGone { .. } => {
+                "bring it back, or start with `--from SAVEPOINT`; with `--fresh` the job starts with no state".to_owned()
+            }
+            Self::ImageExists { .. } => "name a directory that does not exist".to_owned(),
+            Self::ImageTimeout { .. } | Self::ImageFailed { .. } => {
+                "the job goes on, and its last good image stays; ask again".to_owned()
+            }
+            Self::Panic { .. } => {
+                "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
+            }
+            Self::Undecodable { .. } => "run the same binary in all processes".to_owned(),
             Self::ShortInput { .. } => {
                 "give the job the input that the savepoint was taken on; a source goes on where it stopped".to_owned()
             }

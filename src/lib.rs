@@ -6,8 +6,12 @@
 extern crate self as pitlane;
 
 pub mod cli;
+#[cfg(feature = "engine")]
+pub mod connectors;
 pub mod control;
 pub mod diff;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod error;
 pub mod format;
 pub mod migrate;
@@ -19,3 +23,6 @@ pub mod storage;
 pub use error::{BoxError, Error, Result};
 pub use pitlane_derive::{Key, State};
 pub use state::{Key, State};
+
+/// The version of pitlane.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

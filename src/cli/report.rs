@@ -1,7 +1,6 @@
 //! How failures look: what went wrong, why, and what to do.
 
 use super::Failure;
-use std::error::Error;
 use std::io::{self, ErrorKind, Write};
 
 /// Writes `error:`, a `because:` for each cause, and `hint:`; nothing if the reader of the answer went away.
@@ -10,15 +9,7 @@ pub(super) fn write(failure: &Failure, err: &mut dyn Write) -> io::Result<()> {
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Failure::Output(error) => writeln!(err, "error: cannot write the answer\nbecause: {error}"),
         Failure::Usage { error, hint } => writeln!(err, "error: {error}\nhint: {hint}"),
-        Failure::Error(error) => {
-            writeln!(err, "error: {error}")?;
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                writeln!(err, "because: {error}")?;
-                cause = error.source();
-            }
-            error.hint().map_or(Ok(()), |hint| writeln!(err, "hint: {hint}"))
-        }
+        Failure::Error(error) => error.report(err),
     }
 }
 

@@ -25,6 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Run(RunArgs),
+    /// Print what the job is made of, as JSON, without opening anything
     Describe,
 }
 
@@ -99,7 +100,7 @@ impl Job {
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                crate::error::print(&error);
+                let _ = error.report(&mut std::io::stderr());
                 ExitCode::from(if matches!(error, Error::Fenced { .. }) { FENCED } else { 2 })
             }
         }

@@ -1,6 +1,6 @@
 //! A job: what it is made of, and running it.
 
-use super::coordinator::{Board, Checkpoints, Coordinator, Event, JobEnd, JobFacts};
+use super::coordinator::{Board, Checkpoints, Coordinator, JobEnd, JobFacts};
 use super::graph::{Graph, Recovered};
 use super::history::{self, History};
 use super::server::Server;

@@ -67,7 +67,7 @@ pub(crate) fn add_operator<'scope>(
         operator,
         shared: Rc::clone(shared),
         out: Outbox::new(shared.worker, wiring.scatters.then_some(shared.peers)),
-        output: output.into(),
+        output: OutputBuilder::from(output),
         watermarks,
         activator,
         epoch: start,
@@ -262,7 +262,7 @@ pub(crate) fn add_source<'scope>(
 ) -> EpochStream<'scope> {
     let mut builder = OperatorBuilder::new(name.clone(), scope);
     let (output, stream): (Output<u64, Batches>, _) = builder.new_output();
-    let mut output: OutputBuilder<u64, NoopBuilder<Batches>> = output.into();
+    let mut output: OutputBuilder<u64, NoopBuilder<Batches>> = OutputBuilder::from(output);
     let activator = register(scope, &builder.operator_info(), shared);
     let shared = Rc::clone(shared);
     let mut out = Outbox::new(shared.worker, None);

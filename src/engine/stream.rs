@@ -10,7 +10,7 @@ use super::operators::{
 use crate::connectors::{Record, Sink, SinkContext, Source, Transaction};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{Chain, Migration, StateDescription};
-use crate::model::{Schema, StateKind, StateName, columns};
+use crate::model::{Schema, StateKind, StateName};
 use crate::state::{Key, Read as _, State};
 use std::cell::RefCell;
 use std::marker::PhantomData;

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Exchange, Input, Inspect};
@@ -147,10 +148,13 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
     })
 }
 
+/// An end of the control dataflow that takes messages.
+type Messages<T> = InputHandle<u64, CapacityContainerBuilder<Vec<T>>>;
+
 /// The control dataflow, as one worker sees it.
 struct Control {
-    commands: Option<InputHandle<u64, Vec<Command>>>,
-    reports: Option<InputHandle<u64, Vec<Report>>>,
+    commands: Option<Messages<Command>>,
+    reports: Option<Messages<Report>>,
     heard: Rc<RefCell<Vec<Report>>>,
 }
 
@@ -192,7 +196,7 @@ impl Control {
 }
 
 /// Sends at once: only when time advances does an exchange let go of a batch that is not full.
-fn send<T: Clone + 'static>(input: &mut InputHandle<u64, Vec<T>>, message: T) {
+fn send<T: Clone + 'static>(input: &mut Messages<T>, message: T) {
     input.send(message);
     let next = input.time() + 1;
     input.advance_to(next);

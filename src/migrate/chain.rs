@@ -74,6 +74,13 @@ impl<S: State> Chain<S> {
         Self { inner: Arc::new(Inner { current: self.inner.current.clone(), steps }) }
     }
 
+    /// Says which schema version the type is.
+    #[must_use]
+    pub fn at_version(self, version: u32) -> Self {
+        let current = Schema { version: SchemaVersion(version), ..self.inner.current.clone() };
+        Self { inner: Arc::new(Inner { current, steps: self.inner.steps.clone() }) }
+    }
+
     /// Checks that the migrations lead one into the next and the last one to `S`, so that a gap is found
     /// before anything starts.
     ///

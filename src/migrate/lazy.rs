@@ -12,7 +12,7 @@
 
 use super::{OldValues, Route};
 use crate::error::{Error, Result};
-use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, StateName, Value, columns};
+use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, StateName, Value, value_at};
 use crate::savepoint::StateFile;
 use crate::state::{Key, Read as _, State};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
@@ -132,7 +132,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                 let old = &mut file.groups[index];
                 let Some(loaded) = &old.loaded else { continue };
                 let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else { continue };
-                let key_value = || columns::value_at(loaded.rows.column(1), &K::data_type(), row).ok();
+                let key_value = || value_at(loaded.rows.column(1), &K::data_type(), row).ok();
                 let migrated =
                     loaded.values.read(row, &|| key_value().unwrap_or(Value::Unit)).map_err(|failure| {
                         let shown = |value: Option<Value>| value.map_or("?".to_owned(), |v| v.to_string());
@@ -140,7 +140,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                             uid: self.uid.clone(),
                             state: self.state.clone(),
                             key: shown(key_value()),
-                            value: shown(columns::value_at(loaded.rows.column(2), &file.schema.data_type, row).ok()),
+                            value: shown(value_at(loaded.rows.column(2), &file.schema.data_type, row).ok()),
                             from: failure.from,
                             to: failure.to,
                             source: failure.source,

@@ -6,6 +6,7 @@
 
 mod chain;
 mod description;
+pub mod lazy;
 mod plan;
 mod plan_text;
 mod project;

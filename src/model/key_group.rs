@@ -1,5 +1,6 @@
 //! Key groups: the slices of the key space that move on rescale (clauses KG-1 to KG-4).
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -36,7 +37,7 @@ impl Default for MaxParallelism {
 }
 
 /// A slice of the key space, the smallest piece that moves on rescale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyGroup(u16);
 
 impl KeyGroup {
@@ -91,7 +92,7 @@ pub fn hash_key(key: &[u8]) -> u64 {
 }
 
 /// A run of neighbouring key groups, both ends included; never empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyGroupRange {
     first: KeyGroup,
     last: KeyGroup,

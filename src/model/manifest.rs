@@ -3,6 +3,7 @@
 use super::{
     DataType, JobName, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateName,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,7 @@ impl fmt::Display for Epoch {
 }
 
 /// A SHA-256 digest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 impl fmt::Display for Digest {
@@ -141,7 +142,7 @@ impl SourceEntry {
 }
 
 /// Where one split of a source resumes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcePosition {
     /// Names the split; for files, the path as the job gave it.
     pub split: String,
@@ -231,7 +232,7 @@ impl StateEntry {
 }
 
 /// One state file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     /// Where it lies, relative to the manifest, with `/` between the parts.
     pub path: String,

@@ -253,7 +253,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// The type of a state's values under one schema version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// The version that the user gave it.
     pub version: SchemaVersion,

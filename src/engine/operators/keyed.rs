@@ -9,7 +9,7 @@ use crate::engine::graph::{OpenContext, undecodable};
 use crate::engine::image::{ImageOrder, ImageTasks, KeyedImage, StateFileKind};
 use crate::engine::operator::{Operator, Outbox, Work};
 use crate::engine::shared::Meter;
-use crate::error::{Error, JobProblem, Result};
+use crate::error::{JobProblem, Result};
 use crate::migrate::lazy::Untouched;
 use crate::migrate::{Chain, StateDescription};
 use crate::model::{KeyGroupRange, OperatorUid, Schema, StateKind, StateName, key_problem};
@@ -86,7 +86,7 @@ impl<K: Key, T, O, S: State, F> Keyed<K, T, O, S, F> {
                     continue;
                 }
                 let schema = entry.schema_of(file);
-                let route = settings.chain.route(schema).map_err(|e| e.into_error(&uid, &state))?;
+                let route = settings.chain.route(schema).map_err(|e| e.into_error(uid.clone(), state.clone()))?;
                 let path = format!("{}/{}", savepoint.location(), file.path);
                 untouched.add(savepoint.state_file(entry, file)?, path, schema.clone(), route);
             }

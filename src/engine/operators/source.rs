@@ -9,7 +9,7 @@ use crate::engine::runtime::SourceOperator;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::model::{Schema, SchemaVersion, SourcePosition, StateName};
-use crate::state::State;
+use crate::state::State as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(crate) const POSITIONS: &str = "positions";
 const BATCH: usize = 1024;
 
 /// A source position as it lies in the state file.
-#[derive(State)]
+#[derive(crate::State)]
 struct PositionRow {
     split: String,
     offset: u64,
