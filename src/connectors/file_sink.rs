@@ -271,7 +271,12 @@ mod tests {
     fn abort_takes_what_dead_attempts_left_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let sink = FileSink::json_lines(dir.path());
-        let (listed, dead, own) = (staged(&sink, 1, 1, &[1]), staged(&sink, 1, 2, &[2]), staged(&sink, 2, 2, &[3]));
+        let mut writer: Box<dyn SinkWriter<i64>> = sink.open(&context(1)).unwrap();
+        let [listed, dead] = [1, 2].map(|epoch| {
+            writer.write(&7).unwrap();
+            writer.prepare(epoch).unwrap()().unwrap().unwrap()
+        });
+        let own = staged(&sink, 2, 2, &[3]);
         Sink::<i64>::abort_others(&sink, &context(2), std::slice::from_ref(&listed)).unwrap();
         assert!(dir.path().join(&listed.staged).exists());
         assert!(!dir.path().join(&dead.staged).exists());

@@ -113,8 +113,14 @@ impl<K: Key, S: State> Table<K, S> {
         let index = usize::from(group.index() - self.held.first().index());
         let stamp = self.stamp;
         let table = &mut self.groups[index];
-        // A table without room moves its entries when it is asked for a place, even if it does not grow.
-        let may_move = self.scan.as_ref().is_some_and(|s| s.group == index) && table.len() == table.capacity();
+        if let Some(scan) = &mut self.scan
+            && scan.group == index
+            && table.len() == table.capacity()
+        {
+            // Asked for a place, a table without room moves its entries first, even if it does not grow. Those
+            // that were scanned come again, with the same values; none is missed.
+            scan.bucket = 0;
+        }
         match table.entry(hash, |e| e.key == *key, |e| e.key.hash64()) {
             Slot::Occupied(mut slot) => {
                 if slot.get().stamp != stamp {
@@ -136,12 +142,6 @@ impl<K: Key, S: State> Table<K, S> {
                 if value.is_some() {
                     slot.insert(Entry { key: key.clone(), value, stamp });
                     self.entries += 1;
-                }
-                if let Some(scan) = &mut self.scan
-                    && may_move
-                {
-                    // Scanned entries come again, with the same values; none is missed.
-                    scan.bucket = 0;
                 }
                 Ok(result)
             }
