@@ -61,7 +61,9 @@ impl<T: Record> Source for CsvFiles<T> {
         let mut header = ByteRecord::new();
         head.read_byte_record(&mut header).map_err(|e| unreadable(split, 1, &e))?;
         let (reader, start, lines_before) = match position {
-            Some(position) if position.offset > 0 => (reader(position.offset)?, position.offset, position.records + 1),
+            Some(position) if position.offset > 0 => {
+                (reader(position.offset)?, position.offset, position.records + 1)
+            }
             _ => (head, 0, 0),
         };
         Ok(Box::new(CsvSplit {
@@ -96,7 +98,9 @@ impl<T: Record> SplitReader<T> for CsvSplit<T> {
             if !read.map_err(|e| unreadable(&self.file, line, &e))? {
                 return Ok(Polled::End);
             }
-            out.push(self.record.deserialize(Some(&self.header)).map_err(|e| unreadable(&self.file, line, &e))?);
+            out.push(
+                self.record.deserialize(Some(&self.header)).map_err(|e| unreadable(&self.file, line, &e))?,
+            );
         }
         Ok(Polled::Ready)
     }
@@ -139,7 +143,10 @@ mod tests {
         let mut split = source.open(&source.splits().unwrap()[0], None).unwrap();
         let error = split.poll(9, &mut Vec::new()).unwrap_err();
         assert!(matches!(&error, Error::Record { line: 3, .. }), "{error}");
-        assert!(error.to_string().ends_with("in.csv, line 3: field 1: invalid digit found in string"), "{error}");
+        assert!(
+            error.to_string().ends_with("in.csv, line 3: field 1: invalid digit found in string"),
+            "{error}"
+        );
     }
 
     #[test]

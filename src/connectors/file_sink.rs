@@ -50,7 +50,8 @@ impl FileSink {
 
 /// What all staged files of one sink of one branch of a job begin with, up to the attempt.
 fn staged_prefix(context: &SinkContext) -> String {
-    let [job, branch, uid] = [context.job.as_str(), &context.branch, context.uid.as_str()].map(file_name_part);
+    let [job, branch, uid] =
+        [context.job.as_str(), &context.branch, context.uid.as_str()].map(file_name_part);
     format!("{job}.{branch}.{uid}.a")
 }
 
@@ -111,7 +112,8 @@ impl<T: Serialize + 'static> Sink<T> for FileSink {
         for entry in entries {
             let entry = entry.map_err(Error::io("read", shown(&directory)))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let attempt = name.strip_prefix(&prefix).and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
+            let attempt =
+                name.strip_prefix(&prefix).and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
             let is_listed = listed.iter().any(|t| t.staged == format!("{STAGED}/{name}"));
             if attempt.is_some_and(|attempt| attempt < context.attempt) && !is_listed {
                 fs::remove_file(entry.path()).map_err(Error::io("remove", shown(&entry.path())))?;
@@ -152,7 +154,8 @@ impl FileWriter {
     /// attempts are numbered, and each counts its files.
     fn start(&mut self) -> Result<OpenFile> {
         let SinkContext { attempt, partition, .. } = self.context;
-        let staged = format!("{STAGED}/{}{attempt}.w{partition}.{}", staged_prefix(&self.context), self.started);
+        let staged =
+            format!("{STAGED}/{}{attempt}.w{partition}.{}", staged_prefix(&self.context), self.started);
         self.started += 1;
         let path = self.sink.directory.join(&staged);
         let file = OpenOptions::new().write(true).create_new(true).open(&path);

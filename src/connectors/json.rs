@@ -70,7 +70,8 @@ impl<T: Record> SplitReader<T> for JsonSplit<T> {
         let mut taken = 0;
         while taken < max {
             self.text.clear();
-            let read = self.input.read_until(b'\n', &mut self.text).map_err(Error::io("read", &*self.file))?;
+            let read =
+                self.input.read_until(b'\n', &mut self.text).map_err(Error::io("read", &*self.file))?;
             if read == 0 {
                 return Ok(Polled::End);
             }

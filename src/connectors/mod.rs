@@ -45,7 +45,11 @@ pub trait Source: Clone + Send + 'static {
     /// # Errors
     ///
     /// If the split cannot be opened, or ends before the position.
-    fn open(&self, split: &str, position: Option<&SourcePosition>) -> Result<Box<dyn SplitReader<Self::Item>>>;
+    fn open(
+        &self,
+        split: &str,
+        position: Option<&SourcePosition>,
+    ) -> Result<Box<dyn SplitReader<Self::Item>>>;
 }
 
 /// A split that is being read.

@@ -15,8 +15,8 @@ use crate::control::{
 use crate::error::{Error, Result, shown};
 use crate::migrate::OperatorDescription;
 use crate::model::{
-    Epoch, ImageKind, JobInfo, Manifest, MaxParallelism, OperatorEntry, SavepointId, SourceEntry, SourcePosition,
-    StateEntry,
+    Epoch, ImageKind, JobInfo, Manifest, MaxParallelism, OperatorEntry, SavepointId, SourceEntry,
+    SourcePosition, StateEntry,
 };
 use crate::savepoint::seal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -206,8 +206,14 @@ impl Board {
 /// Why an image is taken.
 enum Purpose {
     Checkpoint,
-    Savepoint { request: SavepointRequest, reply: Sender<Result<SavepointDone>> },
-    Stop { request: StopRequest, reply: Sender<Result<SavepointDone>> },
+    Savepoint {
+        request: SavepointRequest,
+        reply: Sender<Result<SavepointDone>>,
+    },
+    Stop {
+        request: StopRequest,
+        reply: Sender<Result<SavepointDone>>,
+    },
     /// The input has ended.
     Final,
 }
@@ -302,7 +308,8 @@ impl Coordinator {
                 if queue.is_empty() && over.len() == self.facts.workers {
                     queue.push_back(Purpose::Final);
                 }
-                let due = self.facts.checkpoints.interval.is_some_and(|interval| now - last_began >= interval);
+                let due =
+                    self.facts.checkpoints.interval.is_some_and(|interval| now - last_began >= interval);
                 if queue.is_empty() && due {
                     queue.push_back(Purpose::Checkpoint);
                 }
@@ -312,7 +319,9 @@ impl Coordinator {
                     wake(&worker);
                 }
             }
-            if flight.as_ref().is_some_and(|f| f.committed.is_none() && f.began.elapsed() > self.facts.checkpoints.timeout)
+            if flight
+                .as_ref()
+                .is_some_and(|f| f.committed.is_none() && f.began.elapsed() > self.facts.checkpoints.timeout)
                 && let Some(late) = flight.take()
             {
                 let error = Error::ImageTimeout {
@@ -394,8 +403,14 @@ impl Coordinator {
                 purpose.reply(Ok(done), &self.failure);
             }
         }
-        let ended = || Error::Control { job: self.facts.job.name.to_string(), reason: "it has ended".to_owned() };
-        flight.map(|f| f.purpose).into_iter().chain(queue).filter(|p| p.request().is_some()).for_each(|p| p.reply(Err(ended()), &self.failure));
+        let ended =
+            || Error::Control { job: self.facts.job.name.to_string(), reason: "it has ended".to_owned() };
+        flight
+            .map(|f| f.purpose)
+            .into_iter()
+            .chain(queue)
+            .filter(|p| p.request().is_some())
+            .for_each(|p| p.reply(Err(ended()), &self.failure));
         end
     }
 
@@ -428,7 +443,9 @@ impl Coordinator {
             Some(_) => self.facts.root.join("savepoints").join(name),
             None => self.facts.root.join("checkpoints").join(name),
         };
-        if directory.join("manifest.json").exists() || directory.read_dir().is_ok_and(|mut d| d.next().is_some()) {
+        if directory.join("manifest.json").exists()
+            || directory.read_dir().is_ok_and(|mut d| d.next().is_some())
+        {
             purpose.reply(Err(Error::ImageExists { path: shown(&directory) }), &self.failure);
             return None;
         }
@@ -468,7 +485,8 @@ impl Coordinator {
         self.history.commit(flight.order.epoch, is_checkpoint, &directory, &sealed)?;
         self.send(Command::Commit { epoch: flight.order.epoch });
         let sinks = self.facts.parts.iter().filter(|(_, role, _)| *role == Role::Sink);
-        let waiting = sinks.flat_map(|(node, ..)| (0..self.facts.workers).map(|worker| (worker, *node))).collect();
+        let waiting =
+            sinks.flat_map(|(node, ..)| (0..self.facts.workers).map(|worker| (worker, *node))).collect();
         let duration_ms = flight.began.elapsed().as_millis() as u64;
         let size_bytes = manifest.files().map(|f| f.size_bytes).sum();
         let done = SavepointDone {
@@ -492,7 +510,8 @@ impl Coordinator {
             .states()
             .map(|(operator, state)| {
                 let current = state.schemas.first().map(|s| s.version);
-                let older = state.rows_by_version().into_iter().filter(|(version, _)| Some(*version) != current);
+                let older =
+                    state.rows_by_version().into_iter().filter(|(version, _)| Some(*version) != current);
                 let counts = older.map(|(v, entries)| VersionCount { schema_version: v.0, entries });
                 ((operator.uid.to_string(), state.name.to_string()), counts.collect())
             })
@@ -518,7 +537,8 @@ impl Coordinator {
             let parts = (0..facts.workers).filter_map(|worker| flight.parts.get(&(worker, *node)));
             let parts: Vec<&Part> = parts.collect();
             if *role == Role::Source {
-                let mut positions: Vec<SourcePosition> = parts.iter().flat_map(|p| p.positions.clone()).collect();
+                let mut positions: Vec<SourcePosition> =
+                    parts.iter().flat_map(|p| p.positions.clone()).collect();
                 positions.sort_by(|a, b| a.split.cmp(&b.split));
                 sources.push(SourceEntry { uid: description.uid.clone(), positions });
             }

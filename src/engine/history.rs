@@ -6,8 +6,8 @@
 //! holds the whole manifest, which is put into its place right after, or by the next attempt.
 
 use crate::error::{Error, Result};
-use crate::model::Manifest;
-use crate::savepoint::{Savepoint, Sealed, publish};
+use crate::model::{Manifest, SavepointId};
+use crate::savepoint::{Savepoint, Sealed, check_sealed, dispose, publish};
 use crate::storage::{LocalStore, Store};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -34,6 +34,8 @@ pub(crate) struct Commit {
     pub(crate) image: String,
     /// The content of the manifest.
     manifest: String,
+    /// The id that it gives to the image.
+    id: String,
 }
 
 /// The history of one branch of a job.
@@ -50,8 +52,10 @@ impl History {
     /// Reads the history of `branch` in the data directory of `job`.
     pub(crate) fn open(job: &str, root: &Path, branch: &str) -> Result<Self> {
         let path = root.join("history").join(branch);
-        let store = LocalStore::create_root(&path).map_err(Error::io("create", crate::error::shown(&path)))?;
-        let mut history = Self { job: job.to_owned(), root: root.to_owned(), store, entries: Vec::new(), attempt: 0 };
+        let store =
+            LocalStore::create_root(&path).map_err(Error::io("create", crate::error::shown(&path)))?;
+        let mut history =
+            Self { job: job.to_owned(), root: root.to_owned(), store, entries: Vec::new(), attempt: 0 };
         history.read_new()?;
         Ok(history)
     }
@@ -62,7 +66,9 @@ impl History {
         let last = self.entries.last().map_or(0, |(number, _)| *number);
         let mut added = Vec::new();
         for path in self.store.list("").map_err(failed(""))? {
-            let Some(number) = path.strip_suffix(".json").and_then(|stem| stem.parse::<u64>().ok()) else { continue };
+            let Some(number) = path.strip_suffix(".json").and_then(|stem| stem.parse::<u64>().ok()) else {
+                continue;
+            };
             if number <= last {
                 continue;
             }
@@ -107,14 +113,22 @@ impl History {
     pub(crate) fn commit(&mut self, epoch: u64, discard: bool, image: &Path, sealed: &Sealed) -> Result<()> {
         let relative = image.strip_prefix(&self.root).unwrap_or(image);
         let manifest = String::from_utf8_lossy(&sealed.bytes).into_owned();
-        let commit =
-            Commit { attempt: self.attempt, epoch, discard, image: crate::error::shown(relative), manifest };
+        let commit = Commit {
+            attempt: self.attempt,
+            epoch,
+            discard,
+            image: crate::error::shown(relative),
+            manifest,
+            id: sealed.id.to_string(),
+        };
+        // Once the entry exists it is too late to find out that nobody can read the manifest.
+        check_sealed(sealed, &crate::error::shown(image))?;
         if !self.append(Entry::Commit(commit))? {
             self.read_new()?;
             let by = self.entries.iter().map(|(_, entry)| entry.attempt()).max().unwrap_or(0);
             return Err(Error::Fenced { job: self.job.clone(), attempt: self.attempt, by });
         }
-        place_manifest(image, &sealed.bytes)
+        place_manifest(image, sealed)
     }
 
     /// Returns the newest committed epoch.
@@ -137,7 +151,9 @@ impl History {
         if !image.is_dir() {
             return Err(Error::ImageGone { path: crate::error::shown(&image), epoch: commit.epoch });
         }
-        place_manifest(&image, commit.manifest.as_bytes())?;
+        let sealed =
+            Sealed { bytes: commit.manifest.clone().into_bytes(), id: SavepointId(commit.id.clone()) };
+        place_manifest(&image, &sealed)?;
         Savepoint::open(&image).map(Some)
     }
 
@@ -148,9 +164,8 @@ impl History {
         let commits: Vec<u64> =
             self.entries.iter().filter(|(_, e)| matches!(e, Entry::Commit(_))).map(|(n, _)| *n).collect();
         let Some(oldest_kept) = commits.get(commits.len().saturating_sub(keep.max(1))) else { return Ok(()) };
-        let superseded = |(number, entry): &mut (u64, Entry)| {
-            matches!(entry, Entry::Commit(_)) && *number < *oldest_kept
-        };
+        let superseded =
+            |(number, entry): &mut (u64, Entry)| matches!(entry, Entry::Commit(_)) && *number < *oldest_kept;
         let superseded: Vec<_> = self.entries.extract_if(.., superseded).collect();
         for (number, entry) in superseded {
             if let Entry::Commit(commit) = entry
@@ -169,7 +184,10 @@ impl History {
         let number = self.entries.last().map_or(1, |(number, _)| number + 1);
         let path = file_name(number);
         let failed = Error::io("write", self.store.describe(&path));
-        match serde_json::to_vec(&entry).map_err(std::io::Error::other).and_then(|b| self.store.create_new(&path, &b)) {
+        match serde_json::to_vec(&entry)
+            .map_err(std::io::Error::other)
+            .and_then(|b| self.store.create_new(&path, &b))
+        {
             Ok(()) => {
                 self.entries.push((number, entry));
                 Ok(true)
@@ -193,23 +211,19 @@ fn file_name(number: u64) -> String {
 }
 
 /// Puts the manifest of a committed image into its place, if it is not there.
-fn place_manifest(image: &Path, bytes: &[u8]) -> Result<()> {
-    let shown = crate::error::shown(image);
-    let store = LocalStore::open(image).map_err(Error::io("open", &*shown))?;
-    let sealed = Sealed { bytes: bytes.to_vec(), id: crate::model::SavepointId(String::new()) };
-    match publish(&store, "", &sealed) {
+fn place_manifest(image: &Path, sealed: &Sealed) -> Result<()> {
+    let store = LocalStore::open(image).map_err(Error::io("open", crate::error::shown(image)))?;
+    match publish(&store, "", sealed) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Ok(()),
         published => published,
     }
 }
 
-/// Removes an image: the manifest first, so that what is left half-way is no savepoint.
+/// Removes an image, or what there is of it: the manifest first, so that what is left half-way is no savepoint.
 pub(crate) fn remove_image(image: &Path) -> Result<()> {
-    let removed = match std::fs::remove_file(image.join("manifest.json")) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-        _ => std::fs::remove_dir_all(image),
-    };
-    match removed {
+    let Ok(store) = LocalStore::open(image) else { return Ok(()) };
+    dispose(&store, "")?;
+    match std::fs::remove_dir_all(image) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", crate::error::shown(image))(e)),
         _ => Ok(()),
     }
@@ -239,7 +253,25 @@ mod tests {
     use super::*;
 
     fn sealed() -> Sealed {
-        Sealed { bytes: b"{}".to_vec(), id: crate::model::SavepointId("0".into()) }
+        crate::savepoint::seal(&Manifest {
+            kind: crate::model::ImageKind::Checkpoint,
+            created_ms: 0,
+            writer: "test".to_owned(),
+            job: crate::model::JobInfo {
+                name: crate::model::JobName::new("j").unwrap(),
+                release: "1".to_owned(),
+                branch: "main".to_owned(),
+                attempt: 1,
+            },
+            epoch: crate::model::Epoch(1),
+            parent: None,
+            labels: Default::default(),
+            max_parallelism: Default::default(),
+            parallelism: 1,
+            sources: Vec::new(),
+            operators: Vec::new(),
+            unknown: Default::default(),
+        })
     }
 
     fn image(dir: &Path, name: &str) -> PathBuf {

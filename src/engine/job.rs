@@ -3,11 +3,11 @@
 use super::coordinator::{Board, Checkpoints, Coordinator, JobEnd, JobFacts};
 use super::graph::{Graph, Recovered};
 use super::history::{self, History};
+use super::now_ms;
 use super::server::Server;
 use super::shared::{Failure, Meter};
 use super::stream::SourceStream;
 use super::worker::{self, Attempt};
-use super::now_ms;
 use crate::connectors::{SinkContext, Source};
 use crate::control::RunDir;
 use crate::error::{Error, JobProblem, Result};
@@ -221,8 +221,14 @@ impl Job {
             Some(endpoint) => Some(Server::start(endpoint, Arc::clone(&board), events.clone())?),
             None => None,
         };
-        let coordinator =
-            Coordinator { facts, history, board, commands, failure: Arc::clone(&failure), epoch: start_epoch };
+        let coordinator = Coordinator {
+            facts,
+            history,
+            board,
+            commands,
+            failure: Arc::clone(&failure),
+            epoch: start_epoch,
+        };
         let coordinator = std::thread::Builder::new()
             .name("pitlane-coordinator".to_owned())
             .spawn(move || coordinator.run(&heard))
@@ -274,7 +280,10 @@ impl Job {
                 // Opens every file: a footer that is damaged is found now, not when its first key is touched.
                 for (operator, state) in savepoint.manifest().states() {
                     if description.operator(&operator.uid).is_some() {
-                        state.files.iter().try_for_each(|file| savepoint.state_file(state, file).map(drop))?;
+                        state
+                            .files
+                            .iter()
+                            .try_for_each(|file| savepoint.state_file(state, file).map(drop))?;
                     }
                 }
                 self.check_workers(options.workers, savepoint.manifest().max_parallelism)?;

@@ -17,8 +17,8 @@ use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::{InputHandleCore, OperatorInfo, OutputBuilder};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{InputHandleCore, OperatorInfo, OutputBuilder};
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::Activator;
@@ -132,7 +132,9 @@ impl Instance {
             return;
         }
         let step = catch_unwind(AssertUnwindSafe(|| self.step(inputs, frontiers)));
-        let result = step.unwrap_or_else(|panic| Err(Error::Panic { operator: self.name.clone(), message: text_of(&*panic) }));
+        let result = step.unwrap_or_else(|panic| {
+            Err(Error::Panic { operator: self.name.clone(), message: text_of(&*panic) })
+        });
         if let Err(error) = result {
             self.shared.fail(error);
         }
@@ -150,7 +152,8 @@ impl Instance {
                 }
                 if epoch == self.epoch {
                     if result.is_ok() {
-                        result = receive(&mut *self.operator, &mut self.watermarks, &mut self.out, index, batch);
+                        result =
+                            receive(&mut *self.operator, &mut self.watermarks, &mut self.out, index, batch);
                     }
                 } else {
                     self.stash.entry(epoch).or_default().push((index, batch));
@@ -304,7 +307,9 @@ pub(crate) fn add_source<'scope>(
                 }
                 Ok(work)
             }));
-            match step.unwrap_or_else(|panic| Err(Error::Panic { operator: name.clone(), message: text_of(&*panic) })) {
+            match step.unwrap_or_else(|panic| {
+                Err(Error::Panic { operator: name.clone(), message: text_of(&*panic) })
+            }) {
                 Ok(Work::Done) => {}
                 Ok(Work::More) => activator.activate(),
                 Ok(Work::Wait(delay)) => activator.activate_after(delay),
@@ -318,5 +323,6 @@ pub(crate) fn add_source<'scope>(
 /// Returns the message of a panic.
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -63,7 +63,9 @@ impl Drop for Server {
 fn answer(mut stream: UnixStream, board: &Board, events: &Sender<Event>) {
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let response = match read_request(&mut stream) {
-        Ok(request) => Command::parse(&request).map_or_else(|refused| refused, |command| obey(command, board, events)),
+        Ok(request) => {
+            Command::parse(&request).map_or_else(|refused| refused, |command| obey(command, board, events))
+        }
         Err(error) => match error.response() {
             Some(response) => response,
             None => return,

@@ -52,19 +52,26 @@ impl<T: Record> Stream<T> {
         Self { graph: Rc::clone(graph), node, item: PhantomData }
     }
 
-    fn stateless<O: Record, F: FnMut(T, &mut Vec<O>) + PerWorker>(&self, kind: &'static str, apply: F) -> Stream<O> {
+    fn stateless<O: Record, F: FnMut(T, &mut Vec<O>) + PerWorker>(
+        &self,
+        kind: &'static str,
+        apply: F,
+    ) -> Stream<O> {
         let apply = Mutex::new(apply);
-        Stream::add(&self.graph, Node {
-            kind,
-            uid: None,
-            inputs: vec![self.node],
-            role: Role::Stateless,
-            open: Box::new(move |_, _| {
-                Ok(Opened::Operator(Box::new(Stateless::<T, O, F>::new(lock(&apply).clone()))))
-            }),
-            describe: Box::new(|_| Ok(Vec::new())),
-            recover: None,
-        })
+        Stream::add(
+            &self.graph,
+            Node {
+                kind,
+                uid: None,
+                inputs: vec![self.node],
+                role: Role::Stateless,
+                open: Box::new(move |_, _| {
+                    Ok(Opened::Operator(Box::new(Stateless::<T, O, F>::new(lock(&apply).clone()))))
+                }),
+                describe: Box::new(|_| Ok(Vec::new())),
+                recover: None,
+            },
+        )
     }
 
     /// Turns each record into another.
@@ -97,38 +104,47 @@ impl<T: Record> Stream<T> {
     }
 
     /// Groups the records by a key: what follows holds state for each key on its own.
-    pub fn key_by<K: Key + Record>(&self, key_of: impl FnMut(&T) -> K + Clone + Send + 'static) -> KeyedStream<K, T> {
+    pub fn key_by<K: Key + Record>(
+        &self,
+        key_of: impl FnMut(&T) -> K + Clone + Send + 'static,
+    ) -> KeyedStream<K, T> {
         let key_of = Mutex::new(key_of);
-        let records = Stream::<T>::add(&self.graph, Node {
-            kind: "key_by",
-            uid: None,
-            inputs: vec![self.node],
-            role: Role::Scatter,
-            open: Box::new(move |context, _| {
-                let key_of = lock(&key_of).clone();
-                let operator = KeyBy::<K, T, _>::new(key_of, context.peers, context.max_parallelism);
-                Ok(Opened::Operator(Box::new(operator)))
-            }),
-            describe: Box::new(|_| Ok(Vec::new())),
-            recover: None,
-        });
+        let records = Stream::<T>::add(
+            &self.graph,
+            Node {
+                kind: "key_by",
+                uid: None,
+                inputs: vec![self.node],
+                role: Role::Scatter,
+                open: Box::new(move |context, _| {
+                    let key_of = lock(&key_of).clone();
+                    let operator = KeyBy::<K, T, _>::new(key_of, context.peers, context.max_parallelism);
+                    Ok(Opened::Operator(Box::new(operator)))
+                }),
+                describe: Box::new(|_| Ok(Vec::new())),
+                recover: None,
+            },
+        );
         KeyedStream { records, key: PhantomData }
     }
 
     /// Writes the records to a sink, exactly once.
     pub fn sink<S: Sink<T> + Sync>(&self, sink: S) -> SinkHandle {
         let recovering = sink.clone();
-        let stream = Stream::<T>::add(&self.graph, Node {
-            kind: "sink",
-            uid: None,
-            inputs: vec![self.node],
-            role: Role::Sink,
-            open: Box::new(move |context, _| {
-                Ok(Opened::Operator(Box::new(SinkNode::<T, S>::open(&sink, context)?)))
-            }),
-            describe: Box::new(|_| list_state(TRANSACTIONS, transactions_schema())),
-            recover: Some(Box::new(move |context, recovered| recover(&recovering, context, recovered))),
-        });
+        let stream = Stream::<T>::add(
+            &self.graph,
+            Node {
+                kind: "sink",
+                uid: None,
+                inputs: vec![self.node],
+                role: Role::Sink,
+                open: Box::new(move |context, _| {
+                    Ok(Opened::Operator(Box::new(SinkNode::<T, S>::open(&sink, context)?)))
+                }),
+                describe: Box::new(|_| list_state(TRANSACTIONS, transactions_schema())),
+                recover: Some(Box::new(move |context, recovered| recover(&recovering, context, recovered))),
+            },
+        );
         SinkHandle { name: Box::new(move |uid| stream.name(uid)) }
     }
 }
@@ -140,7 +156,11 @@ fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobPr
 }
 
 /// Commits what the image lists, if it is this branch's to commit, and takes back what it does not list.
-fn recover<T: Record, S: Sink<T>>(sink: &S, context: &SinkContext, recovered: Option<&Recovered<'_>>) -> Result<()> {
+fn recover<T: Record, S: Sink<T>>(
+    sink: &S,
+    context: &SinkContext,
+    recovered: Option<&Recovered<'_>>,
+) -> Result<()> {
     let mut listed = Vec::new();
     if let Some(Recovered { savepoint, commit: true }) = recovered
         && let Ok(operator) = savepoint.operator(context.uid.as_str())
@@ -178,19 +198,22 @@ impl<T: Record> SourceStream<T> {
     pub(super) fn new<S: Source<Item = T>>(graph: &Rc<RefCell<Graph>>, source: S) -> Self {
         let settings = Arc::new(Mutex::new(SourceSettings::default()));
         let (source, set) = (Mutex::new(source), Arc::clone(&settings));
-        let stream = Stream::add(graph, Node {
-            kind: "source",
-            uid: None,
-            inputs: Vec::new(),
-            role: Role::Source,
-            open: Box::new(move |context, shared| {
-                let source = lock(&source).clone();
-                let node = SourceNode::open(&source, lock(&set).clone(), context, shared)?;
-                Ok(Opened::Source(Box::new(node)))
-            }),
-            describe: Box::new(|_| list_state(POSITIONS, positions_schema())),
-            recover: None,
-        });
+        let stream = Stream::add(
+            graph,
+            Node {
+                kind: "source",
+                uid: None,
+                inputs: Vec::new(),
+                role: Role::Source,
+                open: Box::new(move |context, shared| {
+                    let source = lock(&source).clone();
+                    let node = SourceNode::open(&source, lock(&set).clone(), context, shared)?;
+                    Ok(Opened::Source(Box::new(node)))
+                }),
+                describe: Box::new(|_| list_state(POSITIONS, positions_schema())),
+                recover: None,
+            },
+        );
         Self { stream, settings }
     }
 
@@ -276,7 +299,8 @@ impl<K: Key + Record, T: Record> KeyedStream<K, T> {
         &self,
         mut f: impl FnMut(&mut Option<S>, T) -> I + Clone + Send + 'static,
     ) -> StatefulStream<S, O> {
-        let apply = move |_: &K, state: &mut Option<S>, record, out: &mut Vec<O>| out.extend(f(state, record));
+        let apply =
+            move |_: &K, state: &mut Option<S>, record, out: &mut Vec<O>| out.extend(f(state, record));
         self.keyed("flat_map_with_state", "state", apply)
     }
 
@@ -306,19 +330,22 @@ impl<K: Key + Record, T: Record> KeyedStream<K, T> {
         let settings = Arc::new(Mutex::new(settings));
         let (opened, described) = (Arc::clone(&settings), Arc::clone(&settings));
         let apply = Mutex::new(apply);
-        let stream = Stream::add(&self.records.graph, Node {
-            kind,
-            uid: None,
-            inputs: vec![self.records.node],
-            role: Role::Keyed,
-            open: Box::new(move |context, _| {
-                let (apply, settings) = (lock(&apply).clone(), lock(&opened).clone());
-                let operator = Keyed::<K, T, O, S, F>::open(apply, &settings, context)?;
-                Ok(Opened::Operator(Box::new(operator)))
-            }),
-            describe: Box::new(move |uid| Ok(vec![lock(&described).describe::<K>(uid)?])),
-            recover: None,
-        });
+        let stream = Stream::add(
+            &self.records.graph,
+            Node {
+                kind,
+                uid: None,
+                inputs: vec![self.records.node],
+                role: Role::Keyed,
+                open: Box::new(move |context, _| {
+                    let (apply, settings) = (lock(&apply).clone(), lock(&opened).clone());
+                    let operator = Keyed::<K, T, O, S, F>::open(apply, &settings, context)?;
+                    Ok(Opened::Operator(Box::new(operator)))
+                }),
+                describe: Box::new(move |uid| Ok(vec![lock(&described).describe::<K>(uid)?])),
+                recover: None,
+            },
+        );
         StatefulStream { stream, settings }
     }
 }

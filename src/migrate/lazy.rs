@@ -131,7 +131,9 @@ impl<K: Key, S: State> Untouched<K, S> {
                 self.remaining -= spare;
                 let old = &mut file.groups[index];
                 let Some(loaded) = &old.loaded else { continue };
-                let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else { continue };
+                let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else {
+                    continue;
+                };
                 let key_value = || value_at(loaded.rows.column(1), &K::data_type(), row).ok();
                 let migrated =
                     loaded.values.read(row, &|| key_value().unwrap_or(Value::Unit)).map_err(|failure| {
@@ -224,7 +226,8 @@ impl<K: Key, S: State> Loaded<K, S> {
 /// The rows of `rows` whose key group lies in `held`; they are sorted by key group.
 fn rows_of(rows: &RecordBatch, held: KeyGroupRange) -> Range<usize> {
     let groups = rows.column(0).as_primitive::<UInt16Type>().values();
-    groups.partition_point(|g| *g < held.first().index())..groups.partition_point(|g| *g <= held.last().index())
+    groups.partition_point(|g| *g < held.first().index())
+        ..groups.partition_point(|g| *g <= held.last().index())
 }
 
 fn rows_of_group(rows: &RecordBatch, group: KeyGroup) -> Range<usize> {

@@ -94,12 +94,18 @@ impl StateFileWriter {
 pub fn publish(store: &dyn Store, dir: &str, sealed: &Sealed) -> Result<()> {
     let path = layout::manifest_path(dir);
     let shown = store.describe(&path);
-    let (_, id) = format::parse(&sealed.bytes, &shown)?;
+    check_sealed(sealed, &shown)?;
+    store.create_new(&path, &sealed.bytes).map_err(Error::io("publish", shown))
+}
+
+/// Checks that a manifest, to be shown as `shown`, can be read back.
+pub(crate) fn check_sealed(sealed: &Sealed, shown: &str) -> Result<()> {
+    let (_, id) = format::parse(&sealed.bytes, shown)?;
     if id != sealed.id {
         let source = IoError::new(ErrorKind::InvalidInput, format!("the id {} is not {id}", sealed.id));
-        return Err(Error::Io { action: "publish", path: shown, source });
+        return Err(Error::Io { action: "publish", path: shown.to_owned(), source });
     }
-    store.create_new(&path, &sealed.bytes).map_err(Error::io("publish", shown))
+    Ok(())
 }
 
 /// Deletes the savepoint in `dir`: first the manifest, after which it is no savepoint, then its files.

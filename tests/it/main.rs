@@ -8,5 +8,6 @@ mod derive;
 mod keys;
 mod refusals;
 mod round_trip;
+mod engine;
 mod sample;
 mod savepoint;

@@ -86,7 +86,8 @@ impl<K: Key, T, O, S: State, F> Keyed<K, T, O, S, F> {
                     continue;
                 }
                 let schema = entry.schema_of(file);
-                let route = settings.chain.route(schema).map_err(|e| e.into_error(uid.clone(), state.clone()))?;
+                let route =
+                    settings.chain.route(schema).map_err(|e| e.into_error(uid.clone(), state.clone()))?;
                 let path = format!("{}/{}", savepoint.location(), file.path);
                 untouched.add(savepoint.state_file(entry, file)?, path, schema.clone(), route);
             }
@@ -96,7 +97,13 @@ impl<K: Key, T, O, S: State, F> Keyed<K, T, O, S, F> {
             table: Table::new(held, max_parallelism),
             untouched,
             schema: settings.chain.schema(),
-            kind: StateFileKind { ordinal: context.ordinal, uid, state, worker: context.worker, max_parallelism },
+            kind: StateFileKind {
+                ordinal: context.ordinal,
+                uid,
+                state,
+                worker: context.worker,
+                max_parallelism,
+            },
             meters: Arc::clone(context.meters),
             node: context.node,
             metered: (0, 0),

@@ -194,7 +194,7 @@ impl<T: Record> SourceOperator for SourceNode<T> {
             };
             let rows: Vec<_> = positions.iter().map(row).collect();
             let state = write_list(&kind, &order, &positions_schema(), &rows);
-            Outcome::Part(state.map(|state| Part { states: vec![state], positions, ..Part::default() }))
+            Outcome::Part(state.map(|state| Part { states: vec![state], positions }))
         })
     }
 }

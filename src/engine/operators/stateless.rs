@@ -2,8 +2,8 @@
 
 use crate::connectors::Record;
 use crate::engine::batch::{Payload, Rows};
-use crate::engine::operator::{Operator, Outbox};
 use crate::engine::graph::undecodable;
+use crate::engine::operator::{Operator, Outbox};
 use crate::error::Result;
 use std::marker::PhantomData;
 
