@@ -246,6 +246,10 @@ impl Error {
             Self::Damaged { .. } => {
                 "run `pitlane verify` for the whole damage, and resume from another savepoint or checkpoint".to_owned()
             }
+            Self::NotAKey { .. } => {
+                "give bare text for strings, numbers and names of variants, and JSON for all else, such as `[\"a\", 1]`"
+                    .to_owned()
+            }
             Self::Incompatible { detail, .. } => detail.hint.clone(),
             Self::NoMigration { found, .. } => format!(
                 "register a migration that starts from version {found}, or run the release of the job that wrote it"

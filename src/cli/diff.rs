@@ -102,7 +102,7 @@ fn one_key(
         }
     }
     match (looked, not_a_key) {
-        (false, Some(error)) => return Err(error.into()),
+        (false, Some(error)) => return Err(error),
         (false, None) => {
             return Err(Failure::Usage {
                 error: "the savepoints have no keyed state in common".to_owned(),

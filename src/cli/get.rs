@@ -1,9 +1,9 @@
 //! `pitlane get SAVEPOINT OPERATOR[/STATE] KEY`.
 
 use super::text::Table;
-use super::{Answer, Console, Outcome, place};
-use crate::error::{Error, Result};
-use crate::model::{DataType, Value};
+use super::{Answer, Console, Failure, Outcome, place};
+use crate::error::Error;
+use crate::model::{DataType, NotAValue, Value};
 use crate::savepoint::{Found, Savepoint, StateView};
 use serde_json::json;
 use std::path::PathBuf;
@@ -61,19 +61,20 @@ pub(super) fn run(args: &GetArgs, console: &mut Console<'_>) -> Outcome {
 }
 
 /// Reads a key from the command line.
-pub(super) fn parse_key(state: &StateView<'_>, text: &str) -> Result<Value> {
-    let Some(wanted) = &state.entry().key else {
-        return Err(Error::NotAKey {
-            found: text.to_owned(),
-            wanted: "none".to_owned(),
-            reason: format!("the state is a {}, without keys", state.entry().kind.as_str()),
+pub(super) fn parse_key(state: &StateView<'_>, text: &str) -> Result<Value, Failure> {
+    let (uid, entry) = (&state.operator().uid, state.entry());
+    let Some(wanted) = &entry.key else {
+        return Err(Failure::Usage {
+            error: format!("operator `{uid}`, state `{}`: a {} has no keys", entry.name, entry.kind.as_str()),
+            hint: format!("see it with `pitlane inspect SAVEPOINT '{uid}/{}'`", entry.name),
         });
     };
-    Value::parse(text, wanted).map_err(|error| Error::NotAKey {
+    let not_a_key = |error: NotAValue| Error::NotAKey {
         found: text.to_owned(),
         wanted: wanted.to_string(),
         reason: error.to_string(),
-    })
+    };
+    Ok(Value::parse(text, wanted).map_err(not_a_key)?)
 }
 
 /// The value, one field a row.

@@ -67,8 +67,8 @@ fn overview(savepoint: &Savepoint, console: &mut Console<'_>) -> io::Result<()> 
     }
     states(manifest).write(console.out, "")?;
     writeln!(console.out, "total       {}", total(manifest))?;
-    let largest =
-        savepoint.operators().flat_map(|operator| operator.states()).max_by_key(|state| state.entry().rows());
+    let states = savepoint.operators().flat_map(|operator| operator.states());
+    let largest = states.reduce(|a, b| if b.entry().rows() > a.entry().rows() { b } else { a });
     match largest.and_then(|state| sql::select(&state)) {
         Some(sql) => writeln!(console.out, "in DuckDB   {sql}"),
         None => Ok(()),

@@ -1,0 +1,348 @@
+//! The command line as users see it: whole outputs and exit statuses.
+
+use crate::sample;
+use pitlane::migrate::{JobDescription, OperatorDescription, StateDescription};
+use pitlane::model::{
+    DataType, JobName, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
+};
+use pitlane::storage::LocalStore;
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A directory with savepoints in it, which stands as `DIR` in outputs.
+struct Place(TempDir);
+
+/// What a run of the command line gave.
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Writes the sample savepoint with about `size` keys.
+    fn savepoint(&self, name: &str, size: i64) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        sample::savepoint(&LocalStore::open(&path).unwrap(), "", size);
+        path
+    }
+
+    /// Runs the command line; `DIR` in an argument is this directory.
+    fn run(&self, args: &[&str]) -> Ran {
+        let dir = self.0.path().to_str().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_pitlane"))
+            .args(args.iter().map(|arg| arg.replace("DIR", dir)))
+            .env("PITLANE_RUN_DIR", self.0.path().join("run"))
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(dir, "DIR");
+        let Output { status, stdout, stderr } = output;
+        Ran { status: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+    }
+
+    fn json(&self, args: &[&str]) -> (i32, Json) {
+        let ran = self.run(&[args, &["--json"]].concat());
+        (ran.status, serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {}{}", ran.out, ran.err)))
+    }
+}
+
+/// Makes an output independent of sizes and ids, which are the affair of the format's tests, and of how far
+/// columns are apart.
+fn plain(output: &str) -> String {
+    let line = |line: &str| {
+        let indent = line.len() - line.trim_start().len();
+        let cells: Vec<_> = line.trim_start().split("  ").filter(|cell| !cell.is_empty()).map(cell).collect();
+        format!("{}{}", " ".repeat(indent), cells.join("  "))
+    };
+    output.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn cell(cell: &str) -> String {
+    let cell = cell.trim();
+    let is_id = cell.len() == 16 && cell.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id {
+        return "ID".to_owned();
+    }
+    let words: Vec<_> = cell.split(' ').collect();
+    let mut shown: Vec<&str> = Vec::new();
+    for word in words {
+        let unit = ["B", "KiB", "MiB"].iter().find(|unit| word.trim_end_matches(',') == **unit);
+        match unit {
+            Some(_) => {
+                shown.pop();
+                shown.push(if word.ends_with(',') { "SIZE," } else { "SIZE" });
+            }
+            None => shown.push(word),
+        }
+    }
+    shown.join(" ")
+}
+
+#[test]
+fn without_arguments_the_help_goes_to_standard_error_with_status_2() {
+    let ran = Place::new().run(&[]);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("Usage: pitlane <COMMAND>"), "{}", ran.err);
+}
+
+#[test]
+fn every_verb_has_help_with_examples() {
+    let place = Place::new();
+    let help = place.run(&["--help"]);
+    assert_eq!((help.status, help.err.as_str()), (0, ""));
+    let verbs = ["list", "savepoint", "stop", "cancel", "inspect", "verify", "get", "diff", "plan"];
+    for verb in verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"]]) {
+        let help = place.run(&[verb.as_slice(), &["--help"]].concat());
+        assert_eq!(help.status, 0);
+        for wanted in ["Examples:", "--json"] {
+            assert!(help.out.contains(wanted), "{verb:?}: {}", help.out);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_savepoint_is_refused_with_a_hint() {
+    let place = Place::new();
+    for verb in ["inspect", "verify"] {
+        let ran = place.run(&[verb, "DIR/nothing"]);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""));
+        assert_eq!(
+            ran.err,
+            "error: DIR/nothing is not a savepoint: it has no manifest.json\n\
+             hint: name the directory that holds manifest.json; one without it was never finished, or was \
+             disposed of\n"
+        );
+    }
+}
+
+#[test]
+fn inspect_shows_job_sources_states_and_a_query() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let ran = place.run(&["inspect", "DIR/one"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    let wanted = "\
+savepoint  ID  DIR/one
+parent  none
+taken  2026-11-21T01:08:52Z by pitlane 0.1.0
+label  note: before \"2\"
+job  alarm, release 2.0.0, attempt 3, epoch 42
+written by  1 worker, 16 key groups
+source  source: watermark 1969-12-31T23:59:59.995Z, 17 records from 1 split, 0 finished
+            a.csv  offset 18 446 744 073 709 551 615  17 records  1969-12-31T23:59:59.995Z
+OPERATOR  KIND  STATE  KIND  KEY  ROWS  BYTES  VERSIONS  SCHEMA
+motion-alarm  flat_map_with_state  activation  value  String  20  SIZE  v2 50.0 %, v1 50.0 %  \
+{armed: bool, at_ms: i64, tolerance: f64, armed_by: Nobody | Guest(String), motions: Vec<Option<u32>>, \
+names: Map<String, u128>}
+Zähler  reduce  reduce state  value  (u64, Option<i16>)  20  SIZE  v1 100 %  (String, i32)
+source  source  splits  list  2  SIZE  v1 100 %  (String, u64)
+total  42 rows, SIZE in 4 files
+in DuckDB  select key, value.* from read_parquet('DIR/one/state/0000-motion-alarm/activation/*.parquet', \
+union_by_name = true) limit 5";
+    assert_eq!(plain(&ran.out).replace('\u{2009}', " "), wanted);
+}
+
+#[test]
+fn inspect_of_a_state_shows_its_fields() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let ran = place.run(&["inspect", "DIR/one", "motion-alarm/activation"]);
+    let wanted = "\
+state  motion-alarm/activation: value, keyed by String
+rows  20 rows, SIZE
+schema  version 2: 10 rows, 50.0 %
+  armed  bool
+  at_ms  i64  was `at`
+  tolerance  f64  default 0.5
+  armed_by  Nobody | Guest(String)
+  motions  Vec<Option<u32>>
+  names  Map<String, u128>
+schema  version 1: 10 rows, 50.0 %
+  armed  bool
+  at  i64
+files  2
+";
+    assert!(plain(&ran.out).starts_with(wanted), "{}", ran.out);
+    let (status, json) = place.json(&["inspect", "DIR/one"]);
+    assert_eq!(status, 0);
+    assert_eq!(json["operators"][0]["states"][0]["schemas"][1]["rows"], 10);
+    let (_, state) = place.json(&["inspect", "DIR/one", "motion-alarm/activation"]);
+    assert_eq!(state, json["operators"][0]["states"][0]);
+}
+
+#[test]
+fn get_shows_a_value_as_it_was_stored() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let none = place.run(&["get", "DIR/one", "motion-alarm", "nobody"]);
+    let said = "motion-alarm/activation has no key \"nobody\"\n";
+    assert_eq!((none.status, none.out.as_str(), none.err.as_str()), (1, "", said));
+    let bad = place.run(&["get", "DIR/one", "Zähler", "7"]);
+    assert_eq!((bad.status, bad.out.as_str()), (2, ""));
+    assert!(bad.err.starts_with("error: `7` is not a key of type (u64, Option<i16>)"), "{}", bad.err);
+    assert!(bad.err.contains("\nhint: "), "{}", bad.err);
+    let list = place.run(&["get", "DIR/one", "source", "7"]);
+    assert_eq!(
+        (list.status, list.err.lines().next()),
+        (2, Some("error: operator `source`, state `splits`: a list has no keys"))
+    );
+
+    let found = place.run(&["get", "DIR/one", "motion-alarm/activation", "room-0015"]);
+    let wanted = "motion-alarm/activation \"room-0015\": schema version 1\n  armed  false\n  at     15000\n";
+    assert_eq!((found.status, found.out.as_str()), (0, wanted));
+    let (status, json) = place.json(&["get", "DIR/one", "Zähler", "[0, null]"]);
+    assert_eq!((status, &json["value"]), (0, &serde_json::json!(["carrier 0", 0])));
+    let (status, json) = place.json(&["get", "DIR/one", "motion-alarm", "nobody"]);
+    assert_eq!((status, &json["found"], &json["value"]), (1, &Json::Bool(false), &Json::Null));
+}
+
+#[test]
+fn diff_says_what_changed_and_answers_with_its_status() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    place.savepoint("two", 22);
+    let same = place.run(&["diff", "DIR/one", "DIR/one"]);
+    assert_eq!((same.status, same.out.as_str(), same.err.as_str()), (0, "no difference\n", ""));
+
+    // With two keys more, a key of the second half comes into the first, which has the newer schema.
+    let ran = place.run(&["diff", "DIR/one", "DIR/two", "--operator", "motion-alarm"]);
+    let wanted = "\
+OPERATOR  STATE  ROWS  ADDED  REMOVED  CHANGED  FIELDS
+motion-alarm  activation  20 -> 22  +2  -0  ~0
+motion-alarm/activation
+  1 key under schemas that only a migration connects
+";
+    assert_eq!((ran.status, ran.err.as_str()), (1, ""));
+    assert!(plain(&ran.out).starts_with(wanted), "{}", ran.out);
+    assert!(ran.out.contains("  +  \"room-0020\"  {armed: true, at: 20000}\n"), "{}", ran.out);
+    assert!(
+        ran.out.contains("  ?  \"room-0010\"  {armed: true, at: 10000} -> {armed: true, at_ms"),
+        "{}",
+        ran.out
+    );
+    let stat = place.run(&["diff", "DIR/one", "DIR/two", "--operator", "motion-alarm", "--stat"]);
+    assert_eq!((stat.status, format!("{}\n", plain(&stat.out))), (1, wanted.to_owned()));
+
+    let (status, json) = place.json(&["diff", "DIR/one", "DIR/two", "--limit", "1"]);
+    assert_eq!((status, &json["different"], &json["states"][0]["added"]), (1, &Json::Bool(true), &2.into()));
+    assert_eq!(json["states"][0]["keys"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn diff_of_one_key_looks_at_that_key_alone() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    place.savepoint("two", 22);
+    let same = place.run(&["diff", "DIR/one", "DIR/two", "--key", "room-0003"]);
+    assert_eq!((same.status, same.out.as_str()), (0, "no difference\n"));
+    let added = place.run(&["diff", "DIR/one", "DIR/two", "--key", "room-0021"]);
+    let wanted = "motion-alarm/activation\n  +  \"room-0021\"  {armed: false, at: 21000}\n";
+    assert_eq!((added.status, added.out.as_str()), (1, wanted));
+    let (status, json) = place.json(&["diff", "DIR/one", "DIR/two", "--key", "room-0021"]);
+    assert_eq!((status, &json["keys"][0]["change"]), (1, &"added".into()));
+    let bad = place.run(&["diff", "DIR/one", "DIR/two", "--key", "7", "--operator", "Zähler"]);
+    assert_eq!(bad.status, 2);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error_to_report() {
+    let place = Place::new();
+    let (one, two) = (place.savepoint("one", 20), place.savepoint("two", 3000));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pitlane"))
+        .args([Path::new("diff"), &one, &two, Path::new("--limit"), Path::new("100000")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(2), Vec::new()));
+}
+
+#[test]
+fn migrate_status_counts_rows_by_schema_version() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let ran = place.run(&["migrate", "status", "DIR/one"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    let first = ran.out.lines().next().unwrap();
+    assert!(first.starts_with("motion-alarm/activation") && first.contains("50.0 %"), "{}", ran.out);
+    let (_, json) = place.json(&["migrate", "status", "DIR/one"]);
+    assert_eq!((&json["done"], &json["states"][0]["schemas"][1]["rows"]), (&Json::Bool(false), &10.into()));
+    let nobody = place.run(&["migrate", "status", "nobody"]);
+    assert_eq!(nobody.status, 2);
+    assert!(nobody.err.starts_with("error: no job `nobody` is running; none is\nhint: "), "{}", nobody.err);
+}
+
+/// The description of a job that has the operators of the sample, or only the first of them.
+fn description(operators: usize, second_half: DataType) -> JobDescription {
+    let state = |name: &str, kind, key, version, data_type| StateDescription {
+        name: StateName::new(name).unwrap(),
+        kind,
+        key,
+        schema: Schema { version: SchemaVersion(version), data_type },
+        steps: Vec::new(),
+    };
+    let operator = |uid: &str, kind: &str, state| OperatorDescription {
+        uid: OperatorUid::new(uid).unwrap(),
+        kind: kind.to_owned(),
+        states: vec![state],
+    };
+    let pair_key = DataType::Tuple(vec![DataType::U64, sample::option(DataType::I16)]);
+    let list = DataType::Tuple(vec![DataType::String, DataType::U64]);
+    let mut all = vec![
+        operator("source", "source", state("splits", StateKind::List, None, 1, list)),
+        operator("Zähler", "reduce", state("reduce state", StateKind::Value, Some(pair_key), 1, second_half)),
+        operator(
+            "motion-alarm",
+            "flat_map_with_state",
+            state("activation", StateKind::Value, Some(DataType::String), 2, sample::activation_v2()),
+        ),
+    ];
+    all.truncate(operators);
+    JobDescription {
+        job: JobName::new("alarm").unwrap(),
+        release: "3.0.0".to_owned(),
+        max_parallelism: MaxParallelism::new(16).unwrap(),
+        workers: None,
+        operators: all,
+    }
+}
+
+#[test]
+fn plan_asks_the_job_and_answers_with_its_status() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let plan = |description: &str, more: &[&str]| {
+        std::fs::write(place.0.path().join("description.json"), description).unwrap();
+        let mut args = vec!["plan", "DIR/one", "sh"];
+        args.extend(more);
+        args.extend(["--", "-c", "cat DIR/description.json"]);
+        place.run(&args)
+    };
+    let nonsense = plan("hello", &[]);
+    assert_eq!((nonsense.status, nonsense.out.as_str()), (2, ""));
+    assert!(nonsense.err.starts_with("error: sh does not describe a job: found no JSON"), "{}", nonsense.err);
+
+    let counts = DataType::Tuple(vec![DataType::String, DataType::I32]);
+    let wider = DataType::Tuple(vec![DataType::String, DataType::I64]);
+    let undecided = plan(&description(1, counts.clone()).to_json(), &[]);
+    assert_eq!((undecided.status, undecided.err.as_str()), (1, ""));
+    assert!(undecided.out.contains("--drop-unmatched Zähler"), "{}", undecided.out);
+    // The first version of the alarm has no migration to the second.
+    let refused = plan(&description(3, counts).to_json(), &[]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.out.contains("refused: "), "{}", refused.out);
+    let decided = plan(&description(2, wider).to_json(), &["--drop-unmatched", "motion-alarm"]);
+    assert_eq!((decided.status, decided.err.as_str()), (0, ""), "{}", decided.out);
+    let json = plan(&description(1, DataType::Unit).to_json(), &["--json"]);
+    let json: Json = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["verdict"], "decision-needed");
+}
