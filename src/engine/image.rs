@@ -3,6 +3,7 @@
 //! For each state there is one file a schema and worker: live values under the job's schema, untouched ones
 //! under the schema they came with. What an operator instance wrote for an epoch is its [`Part`] of the image.
 
+use super::runtime::text_of;
 use crate::error::{Error, Result};
 use crate::format::layout;
 use crate::migrate::lazy::UntouchedImage;
@@ -18,6 +19,7 @@ use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, Thread};
 
@@ -116,8 +118,10 @@ impl ImageTasks {
     }
 }
 
+const THREAD: &str = "the thread that writes savepoints";
+
 fn stopped() -> Error {
-    Error::Stopped { what: "the thread that writes savepoints" }
+    Error::Stopped { what: THREAD }
 }
 
 /// The thread beside a worker.
@@ -134,7 +138,15 @@ impl ImageThread {
         let (report, done) = crossbeam_channel::unbounded();
         let thread = std::thread::Builder::new()
             .name(format!("pitlane-image-{index}"))
-            .spawn(move || write_images(&tasks, &report, &worker))
+            .spawn(move || {
+                let writing = AssertUnwindSafe(|| write_images(&tasks, &report, &worker));
+                if let Err(panic) = catch_unwind(writing) {
+                    let error = Error::Panic { operator: THREAD.to_owned(), message: text_of(&*panic) };
+                    // If the worker is gone too, nobody is left to tell.
+                    let _ = report.send(TaskDone { node: 0, epoch: 0, outcome: Outcome::Fatal(error) });
+                    worker.unpark();
+                }
+            })
             .map_err(Error::io("start", "a thread"))?;
         Ok(Self { sender, done, thread: Some(thread) })
     }

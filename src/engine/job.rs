@@ -1,6 +1,6 @@
 //! A job: what it is made of, and running it.
 
-use super::coordinator::{Board, Checkpoints, Coordinator, JobEnd, JobFacts};
+use super::coordinator::{Board, Checkpoints, Coordinator, Event, JobEnd, JobFacts};
 use super::graph::{Graph, Recovered};
 use super::history::{self, History};
 use super::now_ms;
@@ -9,17 +9,20 @@ use super::shared::{Failure, Meter};
 use super::stream::SourceStream;
 use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
-use crate::control::RunDir;
+use crate::control::{JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{JobDescription, plan};
 use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid};
 use crate::savepoint::Savepoint;
+use crossbeam_channel::Sender;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
 use std::time::Duration;
+use timely::communication::WorkerGuards;
 
 /// The branch of a job that was not forked.
 const MAIN: &str = "main";
@@ -165,12 +168,21 @@ impl Job {
 
     /// Runs the job until its input ends, or it is stopped or cancelled, or fails.
     ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); or the first thing that went wrong.
+    pub fn run(self, options: &RunOptions) -> Result<JobEnd> {
+        self.start(options)?.wait()
+    }
+
+    /// Starts the job on threads of this process.
+    ///
     /// It goes on from `options.from` if that is given, else from its last committed image, else from nothing.
     ///
     /// # Errors
     ///
-    /// What kept it from starting, before anything is touched; or the first thing that went wrong.
-    pub fn run(self, options: &RunOptions) -> Result<JobEnd> {
+    /// What keeps it from starting, before anything is touched.
+    pub fn start(self, options: &RunOptions) -> Result<JobHandle> {
         let mut description = self.describe()?;
         description.workers = u32::try_from(options.workers).ok();
         let root = options.data_dir.join(&self.name);
@@ -217,14 +229,14 @@ impl Job {
         let (events, heard) = crossbeam_channel::unbounded();
         let failure = Arc::new(Failure::default());
         let board = Arc::new(Board::new(Arc::clone(&facts), id, start_epoch));
-        let _server = match endpoint {
+        let server = match endpoint {
             Some(endpoint) => Some(Server::start(endpoint, Arc::clone(&board), events.clone())?),
             None => None,
         };
         let coordinator = Coordinator {
             facts,
             history,
-            board,
+            board: Arc::clone(&board),
             commands,
             failure: Arc::clone(&failure),
             epoch: start_epoch,
@@ -243,16 +255,12 @@ impl Job {
             meters,
             failure: Arc::clone(&failure),
             commands: obeyed,
-            events,
+            events: events.clone(),
         };
         let config = timely::Config::process(options.workers);
         let workers = timely::execute(config, move |worker| worker::run(worker, &attempt));
-        let workers = workers.map_err(|_| Error::Stopped { what: "the dataflow" })?.join();
-        if workers.iter().any(std::result::Result::is_err) {
-            failure.set(Error::Stopped { what: "a worker" });
-        }
-        let end = coordinator.join().map_err(|_| Error::Stopped { what: "the coordinator" })?;
-        failure.take().map_or(Ok(end), Err)
+        let workers = workers.map_err(|_| Error::Stopped { what: "the dataflow" })?;
+        Ok(JobHandle { name: self.name, board, events, failure, coordinator, workers, server })
     }
 
     fn check_workers(&self, workers: usize, groups: MaxParallelism) -> Result<()> {
@@ -291,6 +299,86 @@ impl Job {
             None => self.check_workers(options.workers, self.max_parallelism)?,
         }
         Ok(found)
+    }
+}
+
+/// A job that runs on threads of this process.
+///
+/// # Examples
+///
+/// ```
+/// use pitlane::connectors::Generator;
+/// use pitlane::engine::{Job, RunOptions};
+///
+/// let dir = tempfile::tempdir()?;
+/// let job = Job::new("endless");
+/// job.source(Generator::new(1, u64::MAX, |_, n| n % 10)).uid("numbers").key_by(|n| *n).reduce(|a, _| a).uid("last");
+/// let running = job.start(&RunOptions::in_dir(dir.path()))?;
+/// let savepoint = running.stop(Default::default())?;
+/// running.wait()?;
+/// let savepoint = pitlane::savepoint::Savepoint::open(&savepoint.path)?;
+/// assert_eq!(savepoint.manifest().sources[0].uid.as_str(), "numbers");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JobHandle {
+    name: String,
+    board: Arc<Board>,
+    events: Sender<Event>,
+    failure: Arc<Failure>,
+    coordinator: JoinHandle<JobEnd>,
+    workers: WorkerGuards<()>,
+    server: Option<Server>,
+}
+
+impl JobHandle {
+    /// Returns how the job is.
+    pub fn status(&self) -> JobStatus {
+        self.board.status()
+    }
+
+    /// Takes a savepoint while the job goes on; returns once it is committed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; the job goes on. Or that the job has ended.
+    pub fn savepoint(&self, request: SavepointRequest) -> Result<SavepointDone> {
+        self.ask(|reply| Event::Savepoint(request, reply))
+    }
+
+    /// Takes a savepoint and ends the job; returns once the savepoint is committed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; the job goes on. Or that the job has ended.
+    pub fn stop(&self, request: StopRequest) -> Result<SavepointDone> {
+        self.ask(|reply| Event::Stop(request, reply))
+    }
+
+    /// Ends the job without a savepoint.
+    pub fn cancel(&self) {
+        // A job that has ended needs no telling.
+        let _ = self.events.send(Event::Cancel);
+    }
+
+    /// Waits for the end of the job.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that went wrong.
+    pub fn wait(self) -> Result<JobEnd> {
+        if self.workers.join().iter().any(std::result::Result::is_err) {
+            self.failure.set(Error::Stopped { what: "a worker" });
+        }
+        let end = self.coordinator.join().map_err(|_| Error::Stopped { what: "the coordinator" })?;
+        drop(self.server);
+        self.failure.take().map_or(Ok(end), Err)
+    }
+
+    fn ask(&self, event: impl FnOnce(Sender<Result<SavepointDone>>) -> Event) -> Result<SavepointDone> {
+        let ended = || Error::Control { job: self.name.clone(), reason: "it has ended".to_owned() };
+        let (sender, reply) = crossbeam_channel::bounded(1);
+        self.events.send(event(sender)).map_err(|_| ended())?;
+        reply.recv().map_err(|_| ended())?
     }
 }
 

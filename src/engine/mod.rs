@@ -25,7 +25,7 @@ mod stream;
 mod worker;
 
 pub use coordinator::{Checkpoints, EndReason, JobEnd};
-pub use job::{Job, RunOptions};
+pub use job::{Job, JobHandle, RunOptions};
 pub use stream::{KeyedStream, SinkHandle, SourceStream, StatefulStream, Stream, Watermarks};
 
 /// Returns the milliseconds since 1970.

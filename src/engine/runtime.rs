@@ -181,6 +181,8 @@ impl Instance {
     }
 
     fn close_epoch(&mut self) -> Result<()> {
+        // An epoch that was given up may have been closed in this very step.
+        self.settle()?;
         self.send()?;
         let order = self.shared.order(self.epoch);
         self.operator.close(&order, &self.shared.tasks(self.node))?;
@@ -321,7 +323,7 @@ pub(crate) fn add_source<'scope>(
 }
 
 /// Returns the message of a panic.
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())

@@ -8,9 +8,12 @@ mod columns;
 mod damage;
 mod derive;
 mod diff;
+#[cfg(feature = "engine")]
+mod engine;
 mod keys;
 mod refusals;
+#[cfg(feature = "engine")]
+mod releases;
 mod round_trip;
-mod engine;
 mod sample;
 mod savepoint;
