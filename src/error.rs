@@ -1,5 +1,6 @@
 //! What can go wrong, and what to do about it.
 
+use crate::model::text::counted;
 use crate::model::{Mismatch, OperatorUid, SchemaVersion, StateName};
 use std::io;
 
@@ -85,7 +86,7 @@ pub enum Error {
     Description { program: String, found: String, wanted: String },
 
     /// State in a savepoint that no operator of the job claims.
-    #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {}", rows_of(*rows))]
+    #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {}", counted(*rows, "row"))]
     Unmatched { uid: OperatorUid, states: String, rows: u64 },
 
     /// A migration refused or could not handle a value.
@@ -314,10 +315,6 @@ impl Error {
             _ => return None,
         })
     }
-}
-
-fn rows_of(rows: u64) -> String {
-    format!("{rows} row{}", if rows == 1 { "" } else { "s" })
 }
 
 /// Shows a path for messages.

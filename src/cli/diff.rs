@@ -1,5 +1,6 @@
 //! `pitlane diff BEFORE AFTER`.
 
+use super::named::DataArgs;
 use super::text::{Table, counted, grouped, watermark};
 use super::{Answer, Console, Failure, Outcome, diff_json, get};
 use crate::diff::{
@@ -21,10 +22,12 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DiffArgs {
-    /// The savepoint to start from
+    /// The savepoint to start from: its directory, the end of its path, or the first characters of its id
     before: PathBuf,
     /// The savepoint to compare it with
     after: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
     /// Count only: list no keys
     #[arg(long, conflicts_with = "key")]
     stat: bool,
@@ -50,7 +53,7 @@ const EXAMPLES: &str = "Examples:
 Exit status: 0 no difference; 1 differences; 2 it could not be done.";
 
 pub(super) fn run(args: &DiffArgs, console: &mut Console<'_>) -> Outcome {
-    let (before, after) = (Savepoint::open(&args.before)?, Savepoint::open(&args.after)?);
+    let (before, after) = (args.data.open(&args.before)?, args.data.open(&args.after)?);
     let operator = args.operator.as_deref().map(|uid| uid_of(&after, uid)).transpose()?;
     if let Some(key) = &args.key {
         return one_key(&before, &after, operator.as_ref(), key, args.json, console);

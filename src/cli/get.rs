@@ -1,12 +1,12 @@
 //! `pitlane get SAVEPOINT OPERATOR[/STATE] KEY`.
 
+use super::named::NamedArgs;
 use super::text::Table;
 use super::{Answer, Console, Failure, Outcome, place};
 use crate::error::Error;
 use crate::model::{DataType, NotAValue, Value};
-use crate::savepoint::{Found, Savepoint, StateView};
+use crate::savepoint::{Found, StateView};
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Show the value of one key
 ///
@@ -15,8 +15,8 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct GetArgs {
-    /// The directory of a savepoint or a checkpoint
-    savepoint: PathBuf,
+    #[command(flatten)]
+    savepoint: NamedArgs,
     /// The operator, and its state if it has several
     #[arg(value_name = "OPERATOR[/STATE]")]
     place: String,
@@ -35,7 +35,7 @@ const EXAMPLES: &str = "Examples:
 Exit status: 0 found; 1 there is no such key; 2 it could not be done.";
 
 pub(super) fn run(args: &GetArgs, console: &mut Console<'_>) -> Outcome {
-    let savepoint = Savepoint::open(&args.savepoint)?;
+    let savepoint = args.savepoint.open()?;
     let state = place::find_state(&savepoint, &args.place)?;
     let key = parse_key(&state, &args.key)?;
     let found = state.get(&key)?;

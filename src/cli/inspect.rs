@@ -1,12 +1,12 @@
 //! `pitlane inspect SAVEPOINT [OPERATOR[/STATE]]`.
 
+use super::named::NamedArgs;
 use super::text::{Table, counted, grouped, share, size, time_of, watermark};
 use super::{Answer, Console, Outcome, inspect_state, place, sql};
 use crate::model::{ImageKind, Manifest, OperatorEntry, SourceEntry, SourcePosition, StateEntry};
 use crate::savepoint::{Savepoint, StateView};
 use serde_json::{Value as Json, json};
 use std::io;
-use std::path::PathBuf;
 
 /// Show what a savepoint holds: job, sources, operators, states and their schemas
 ///
@@ -14,8 +14,8 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InspectArgs {
-    /// The directory of a savepoint or a checkpoint
-    savepoint: PathBuf,
+    #[command(flatten)]
+    savepoint: NamedArgs,
     /// Show this operator alone, or this state with its fields and files
     #[arg(value_name = "OPERATOR[/STATE]")]
     place: Option<String>,
@@ -40,7 +40,7 @@ The first of the schemas is the one of the job that wrote the savepoint; a file'
 const MAX_SPLITS: usize = 10;
 
 pub(super) fn run(args: &InspectArgs, console: &mut Console<'_>) -> Outcome {
-    let savepoint = Savepoint::open(&args.savepoint)?;
+    let savepoint = args.savepoint.open()?;
     let place = args.place.as_ref().map(|place| place::find(&savepoint, place)).transpose()?;
     match (place, args.json) {
         (None, true) => console.json(&document(&savepoint))?,

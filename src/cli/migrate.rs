@@ -1,12 +1,12 @@
 //! `pitlane migrate status SAVEPOINT|JOB`.
 
 use super::job::RunDirArgs;
+use super::named::DataArgs;
 use super::{Answer, Console, Outcome};
 use crate::control::{JobStatus, client};
 use crate::error::{Error, Result};
 use crate::migrate::{MigrationStatus, StateStatus, VersionRows, status};
 use crate::model::SchemaVersion;
-use crate::savepoint::Savepoint;
 use std::path::Path;
 
 /// How far state has come from old schemas to new ones
@@ -28,9 +28,11 @@ enum Verb {
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct StatusArgs {
-    /// The directory of a savepoint, or the id or name of a running job
+    /// A savepoint, as in `pitlane inspect`, or the id or name of a running job
     #[arg(value_name = "SAVEPOINT|JOB")]
     of: String,
+    #[command(flatten)]
+    data: DataArgs,
     #[command(flatten)]
     run_dir: RunDirArgs,
     /// Print JSON: {done, states: [{operator, state, newest, rows, done, schemas: [{version, rows}]}]}
@@ -54,9 +56,9 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
 }
 
 fn status_of(args: &StatusArgs) -> Result<MigrationStatus> {
-    match Savepoint::open(&args.of) {
+    match args.data.open(Path::new(&args.of)) {
         Ok(savepoint) => Ok(status(savepoint.manifest())),
-        Err(not_a_savepoint @ Error::NotASavepoint { .. }) => {
+        Err(not_a_savepoint @ (Error::NotASavepoint { .. } | Error::NoSuchSavepoint { .. })) => {
             match client::find(&args.run_dir.run_dir(), &args.of) {
                 Ok(job) => Ok(status_of_job(job.status())),
                 // What looks like a path was meant as one.

@@ -14,6 +14,7 @@ mod inspect_state;
 mod job;
 mod list;
 mod migrate;
+mod named;
 mod place;
 mod plan;
 mod report;

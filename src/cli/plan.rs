@@ -1,10 +1,10 @@
 //! `pitlane plan SAVEPOINT JOB [-- ARGS]`.
 
 use super::describe::describe;
+use super::named::NamedArgs;
 use super::{Answer, Console, Failure, Outcome};
 use crate::migrate::{Verdict, plan};
 use crate::model::OperatorUid;
-use crate::savepoint::Savepoint;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PlanArgs {
-    /// The directory of a savepoint or a checkpoint
-    savepoint: PathBuf,
+    #[command(flatten)]
+    savepoint: NamedArgs,
     /// The binary of the job
     job: PathBuf,
     /// What the job is started with
@@ -48,7 +48,7 @@ const JSON_HELP: &str = "Print JSON: {verdict: ready | decision-needed | refused
       way: as-is | automatic | migrate | refused, changes: [{place, kind, text}], steps: [{name, from, to}]}]}]}]}";
 
 pub(super) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome {
-    let savepoint = Savepoint::open(&args.savepoint)?;
+    let savepoint = args.savepoint.open()?;
     let drop_unmatched = args.drop_unmatched.iter().map(|uid| uid_of(uid)).collect::<Result<Vec<_>, _>>()?;
     let job = describe(&args.job, &args.args, Duration::from_secs(args.timeout))?;
     let plan = plan(savepoint.manifest(), &job, &drop_unmatched);

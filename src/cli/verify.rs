@@ -1,12 +1,12 @@
 //! `pitlane verify SAVEPOINT`.
 
+use super::named::NamedArgs;
 use super::text::{counted, size};
 use super::{Answer, Console, Outcome};
 use crate::error::Error;
-use crate::savepoint::{Depth, Problem, Report, Savepoint, verify};
+use crate::savepoint::{Depth, Problem, Report, verify};
 use serde_json::json;
 use std::io;
-use std::path::PathBuf;
 
 /// Look for damage in a savepoint
 ///
@@ -15,8 +15,8 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct VerifyArgs {
-    /// The directory of a savepoint or a checkpoint
-    savepoint: PathBuf,
+    #[command(flatten)]
+    savepoint: NamedArgs,
     /// Check the manifest, and of each file its size and its tail: what a job checks before it starts
     #[arg(long)]
     fast: bool,
@@ -33,10 +33,10 @@ Exit status: 0 no damage; 1 damage; 2 not a savepoint, or one that cannot be rea
 
 pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Outcome {
     let depth = if args.fast { Depth::Fast } else { Depth::Full };
-    let (path, report) = match Savepoint::open(&args.savepoint) {
+    let (path, report) = match args.savepoint.open() {
         Ok(savepoint) => (savepoint.location(), verify(&savepoint, depth)),
         // A damaged manifest is damage like any other.
-        Err(error) => (args.savepoint.display().to_string(), damaged_manifest(error)?),
+        Err(error) => (args.savepoint.name().display().to_string(), damaged_manifest(error)?),
     };
     if args.json {
         console.json(&json!({

@@ -14,7 +14,6 @@ mod route;
 mod status;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};

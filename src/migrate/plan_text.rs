@@ -2,8 +2,8 @@
 
 use super::plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way};
 use super::route::RouteError;
-use super::text::counted;
 use crate::error::{Error, JobProblem};
+use crate::model::text::counted;
 use crate::model::{Change, Mismatch};
 use serde_json::{Value as Json, json};
 use std::fmt;

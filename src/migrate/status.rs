@@ -1,6 +1,6 @@
 //! How far the rows of a savepoint have come: which schema each state's rows are stored with.
 
-use super::text::{counted, share};
+use crate::model::text::{counted, share};
 use crate::model::{Manifest, OperatorUid, SchemaVersion, StateName};
 use serde_json::{Value as Json, json};
 use std::fmt;

@@ -11,6 +11,7 @@ mod key_group;
 mod manifest;
 mod names;
 mod schema;
+pub(crate) mod text;
 mod value;
 mod value_json;
 

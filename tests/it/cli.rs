@@ -123,6 +123,46 @@ fn what_is_not_a_savepoint_is_refused_with_a_hint() {
 }
 
 #[test]
+fn a_savepoint_is_named_by_the_end_of_its_path_or_the_start_of_its_id() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let unknown = place.run(&["inspect", "two", "--data", "DIR"]);
+    assert_eq!((unknown.status, unknown.err.lines().next()), (2, Some("error: no savepoint `two` below DIR")));
+    let (_, json) = place.json(&["inspect", "DIR/one"]);
+    let id = &json["id"].as_str().unwrap()[..6];
+    for name in ["one", id] {
+        assert_eq!(place.json(&["inspect", name, "--data", "DIR"]).1, json);
+    }
+}
+
+#[test]
+fn verify_names_each_damaged_file_and_answers_with_its_status() {
+    let place = Place::new();
+    let path = place.savepoint("one", 20);
+    let whole = place.run(&["verify", "DIR/one"]);
+    assert_eq!(
+        (whole.status, plain(&whole.out).as_str(), whole.err.as_str()),
+        (0, "ok  DIR/one: every byte and every row checked, 5 files, 42 rows, SIZE", "")
+    );
+    let file = path.join("state/0002-source/splits/w0000.s1.p0000.parquet");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let fast = place.run(&["verify", "DIR/one", "--fast"]);
+    assert_eq!(fast.status, 0, "{}", fast.out);
+    let damaged = place.run(&["verify", "DIR/one"]);
+    assert_eq!((damaged.status, damaged.err.as_str()), (1, ""));
+    let first = damaged.out.lines().next().unwrap();
+    assert!(first.starts_with("damaged  state/0002-source/splits/w0000.s1.p0000.parquet: found "), "{first}");
+    assert!(damaged.out.contains(" in DIR/one: every byte and every row checked"), "{}", damaged.out);
+    let (status, json) = place.json(&["verify", "DIR/one"]);
+    assert_eq!((status, &json["ok"]), (1, &Json::Bool(false)));
+    std::fs::write(path.join("manifest.json"), "{}").unwrap();
+    assert_eq!(place.run(&["verify", "DIR/one"]).status, 1);
+    assert_eq!(place.run(&["inspect", "DIR/one"]).status, 2);
+}
+
+#[test]
 fn inspect_shows_job_sources_states_and_a_query() {
     let place = Place::new();
     place.savepoint("one", 20);
