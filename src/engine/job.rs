@@ -12,7 +12,7 @@ use crate::connectors::{SinkContext, Source};
 use crate::control::{JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{JobDescription, plan};
-use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid};
+use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateEntry, StateKind};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::Sender;
 use std::cell::RefCell;
@@ -285,14 +285,10 @@ impl Job {
         match &found {
             Some(savepoint) => {
                 plan(savepoint.manifest(), description, &options.drop_unmatched).to_result()?;
-                // Opens every file: a footer that is damaged is found now, not when its first key is touched.
-                for (operator, state) in savepoint.manifest().states() {
-                    if description.operator(&operator.uid).is_some() {
-                        state
-                            .files
-                            .iter()
-                            .try_for_each(|file| savepoint.state_file(state, file).map(drop))?;
-                    }
+                let claimed =
+                    savepoint.manifest().states().filter(|(o, _)| description.operator(&o.uid).is_some());
+                for (_, state) in claimed {
+                    check_files(savepoint, state)?;
                 }
                 self.check_workers(options.workers, savepoint.manifest().max_parallelism)?;
             }
@@ -380,6 +376,19 @@ impl JobHandle {
         self.events.send(event(sender)).map_err(|_| ended())?;
         reply.recv().map_err(|_| ended())?
     }
+}
+
+/// Opens every file of a state, so that a damaged footer is found now and not when its first key is touched.
+///
+/// Operator state is small, and read whole.
+fn check_files(savepoint: &Savepoint, state: &StateEntry) -> Result<()> {
+    for file in &state.files {
+        let file = savepoint.state_file(state, file)?;
+        if state.kind == StateKind::List {
+            (0..file.row_groups().len()).try_for_each(|group| file.read_row_group(group).map(drop))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the output of earlier attempts what the image says it is.

@@ -82,3 +82,136 @@ fn a_job_goes_on_with_more_input_on_another_number_of_workers() {
         assert_eq!(written(&out), expected(splits, 2_000), "{splits} splits");
     }
 }
+
+/// Copies a directory of files and directories.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().flatten().map(|e| e.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_savepoint_stops_the_job_that_resumes_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    let end = counting(&out, 2, 600).run(&RunOptions::in_dir(&data)).unwrap();
+    let image = end.image.unwrap();
+    let mut flipped = 0;
+    for file in files_below(&image) {
+        let size = std::fs::metadata(&file).unwrap().len() as usize;
+        for at in (0..size).step_by(1 + size / 25) {
+            flipped += 1;
+            let damaged = tempfile::tempdir().unwrap();
+            let savepoint = damaged.path().join("savepoint");
+            copy(&image, &savepoint);
+            let path = savepoint.join(file.strip_prefix(&image).unwrap());
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(&path, bytes).unwrap();
+            // More input, which touches every key.
+            let options = RunOptions::in_dir(damaged.path().join("data")).from(&savepoint);
+            let error = counting(&damaged.path().join("out"), 3, 600).run(&options).unwrap_err();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(error.to_string().contains(name), "byte {at} of {name}: {error}");
+        }
+    }
+    assert!(flipped > 60, "{flipped}");
+}
+
+#[test]
+fn a_directory_without_a_manifest_is_not_taken_for_a_savepoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let end =
+        counting(&dir.path().join("out"), 1, 100).run(&RunOptions::in_dir(dir.path().join("data"))).unwrap();
+    let image = end.image.unwrap();
+    std::fs::remove_file(image.join("manifest.json")).unwrap();
+    let options = RunOptions::in_dir(dir.path().join("other")).from(&image);
+    let error = counting(&dir.path().join("out2"), 1, 100).run(&options).unwrap_err();
+    assert!(error.to_string().ends_with("is not a savepoint: it has no manifest.json"), "{error}");
+}
+
+#[test]
+fn a_job_without_uid_with_one_twice_or_with_too_many_workers_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = RunOptions::in_dir(dir.path());
+    let job = Job::new("nameless");
+    let _ = job.source(Generator::new(1, 1, |_, n| n)).key_by(|n| *n).reduce(|a, _| a).uid("r");
+    let error = job.run(&options).unwrap_err();
+    assert_eq!(error.to_string(), "job `nameless`: a source operator has no uid");
+    let job = Job::new("twice");
+    let _ = job.source(Generator::new(1, 1, |_, n| n)).uid("x").key_by(|n| *n).reduce(|a, _| a).uid("x");
+    assert_eq!(job.run(&options).unwrap_err().to_string(), "job `twice`: two operators have the uid `x`");
+    let error = counting(&dir.path().join("out"), 1, 1).run(&options.workers(129)).unwrap_err();
+    assert_eq!(error.to_string(), "job `counting`: 129 workers for 128 key groups");
+}
+
+#[test]
+fn an_operator_that_panics_stops_the_job_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = Job::new("fragile");
+    job.source(Generator::new(2, 100, |_, n| n))
+        .uid("numbers")
+        .key_by(|n| *n)
+        .flat_map_with_state(|_: &mut Option<u64>, n| {
+            assert!(n != 50, "{n} is too much");
+            Some(n)
+        })
+        .uid("picky")
+        .sink(FileSink::json_lines(dir.path().join("out")))
+        .uid("out");
+    let error = job.run(&RunOptions::in_dir(dir.path().join("data")).workers(2)).unwrap_err();
+    assert_eq!(error.to_string(), "operator `picky` panicked: 50 is too much");
+}
+
+#[test]
+fn records_wait_for_no_image_and_a_savepoint_shows_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = Job::new("pairs").checkpoints(Checkpoints::off());
+    // Both operators see every record: in one moment of both, their counts are equal key by key.
+    let numbers =
+        job.source(Generator::new(2, u64::MAX, |split, n| (u64::from(split) + n) % 5_000)).uid("numbers");
+    for uid in ["left", "right"] {
+        let count = |seen: &mut Option<u64>, _| {
+            *seen = Some(seen.unwrap_or(0) + 1);
+            None::<u64>
+        };
+        let _ = numbers.key_by(|n| *n).flat_map_with_state(count).uid(uid);
+    }
+    let running = job.start(&RunOptions::in_dir(dir.path()).workers(2)).unwrap();
+    for _ in 0..3 {
+        let done = running.savepoint(Default::default()).unwrap();
+        let savepoint = Savepoint::open(&done.path).unwrap();
+        assert!(verify(&savepoint, Depth::Full).problems.is_empty());
+        let read: u64 = savepoint.manifest().sources[0].positions.iter().map(|p| p.records).sum();
+        let mut sums = Vec::new();
+        for uid in ["left", "right"] {
+            let state = savepoint.operator(uid).unwrap().state("state").unwrap();
+            let mut counts = BTreeMap::new();
+            for batch in state.scan() {
+                let batch = batch.unwrap().batch;
+                let column = |index: usize| {
+                    use pitlane::state::Read as _;
+                    let reader = <u64 as pitlane::State>::Reader::new(batch.column(index)).unwrap();
+                    (0..batch.num_rows()).map(|row| reader.read(row)).collect::<Vec<_>>()
+                };
+                counts.extend(column(1).into_iter().zip(column(2)));
+            }
+            assert_eq!(counts.values().sum::<u64>(), read, "{uid} holds exactly what the sources have read");
+            sums.push(counts);
+        }
+        assert_eq!(sums[0], sums[1]);
+    }
+    running.cancel();
+    running.wait().unwrap();
+}
