@@ -426,7 +426,7 @@ fn read_file(
     let (sha256, tail_sha256) = (digest(&wire.sha256)?, digest(&wire.tail_sha256)?);
     let (size, tail) = (wire.size_bytes.0, wire.tail_bytes.0);
     // The first four bytes of a Parquet file belong to no tail.
-    if tail < SMALLEST_FILE_BYTES || size < tail + 4 || size > i64::MAX as u64 {
+    if tail < SMALLEST_FILE_BYTES || size.saturating_sub(4) < tail || size > i64::MAX as u64 {
         let wanted = format!("at least {SMALLEST_FILE_BYTES} and 4 more, below 2^63");
         return Err(refuse("MF-10", format!("{tail} bytes of tail in {size} bytes"), wanted));
     }

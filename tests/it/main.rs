@@ -17,3 +17,5 @@ mod releases;
 mod round_trip;
 mod sample;
 mod savepoint;
+mod manifest;
+mod parquet_file;
