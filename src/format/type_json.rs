@@ -1,9 +1,9 @@
-//! Logical types in a manifest (clauses TY-1, SC-5, SC-6).
+//! Logical types in a manifest (clauses TY-1, TY-4, SC-5, SC-6).
 //!
 //! The JSON form is the model's own, but for one thing: the default of a field is a string that holds its JSON,
 //! since defaults may be fractions, which canonical JSON does not have.
 
-use crate::model::{DataType, Field};
+use crate::model::{DataType, Field, key_problem};
 use serde_json::Value as Json;
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ pub(super) fn from_json(mut json: Json) -> Result<DataType, (String, String)> {
         .map_err(|error| (error.to_string(), "a type (clause TY-1)".to_owned()))?;
     match problem(&data_type) {
         None => Ok(data_type),
-        Some(found) => Err((found, "names that are there once, and sizes in range (clause SC-5)".to_owned())),
+        Some(found) => Err((found, "a type that has columns (clauses TY-1, TY-4, SC-5)".to_owned())),
     }
 }
 
@@ -69,8 +69,9 @@ fn problem(data_type: &DataType) -> Option<String> {
         DataType::FixedBytes(length) => {
             (*length == 0 || *length > MAX_FIXED_BYTES).then(|| format!("{length} fixed bytes"))
         }
-        DataType::Option(inner) | DataType::List(inner) | DataType::Set(inner) => problem(inner),
-        DataType::Map(key, value) => problem(key).or_else(|| problem(value)),
+        DataType::Option(inner) | DataType::List(inner) => problem(inner),
+        DataType::Set(element) => key_problem(element).or_else(|| problem(element)),
+        DataType::Map(key, value) => key_problem(key).or_else(|| problem(key)).or_else(|| problem(value)),
         DataType::Tuple(parts) => parts.iter().find_map(problem),
         DataType::Struct(fields) => twice(fields.iter().map(|f| f.name.as_str()))
             .or_else(|| twice(fields.iter().map(Field::identity)))
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Clauses TY-1, SC-5 and SC-6.
+    /// Clauses TY-1, TY-4, SC-5 and SC-6.
     #[test]
     fn what_is_no_type_is_refused() {
         for bad in [
@@ -113,6 +114,8 @@ mod tests {
             json!({"struct": [{"name": "a", "type": "i64", "default": 1}]}),
             json!({"struct": [{"name": "a", "type": "i64", "default": "{"}]}),
             json!({"enum": []}),
+            json!({"set": "f64"}),
+            json!({"map": [{"list": "f32"}, "u8"]}),
             json!({"option": {"enum": [{"name": "A"}, {"name": "A"}]}}),
         ] {
             assert!(from_json(bad.clone()).is_err(), "{bad}");

@@ -11,11 +11,12 @@ mod diff;
 #[cfg(feature = "engine")]
 mod engine;
 mod keys;
+mod manifest;
+mod parquet_file;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
 mod round_trip;
 mod sample;
 mod savepoint;
-mod manifest;
-mod parquet_file;
+mod spec;

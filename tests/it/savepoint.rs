@@ -170,13 +170,13 @@ fn rows_out_of_order_or_place_or_of_other_columns_are_refused() {
     refused("twice in two batches", &columns, &[take(vec![0]), take(vec![0])]);
     refused("back in two batches", &columns, &[take(vec![50]), take(vec![3])]);
     let other_groups = StateColumns { max_parallelism: MaxParallelism::new(15).unwrap(), ..columns.clone() };
-    let error = refused("groups", &other_groups, &[right.clone()]);
+    let error = refused("groups", &other_groups, std::slice::from_ref(&right));
     assert!(error.contains("key group"), "{error}");
-    refused("type", &keyed(DataType::U64, DataType::I32, 16), &[right.clone()]);
-    refused("key type", &keyed(DataType::I64, DataType::I64, 16), &[right.clone()]);
+    refused("type", &keyed(DataType::U64, DataType::I32, 16), std::slice::from_ref(&right));
+    refused("key type", &keyed(DataType::I64, DataType::I64, 16), std::slice::from_ref(&right));
     refused("columns", &columns, &[right.project(&[0, 1]).unwrap()]);
     let list = StateColumns { kind: StateKind::List, key: None, ..columns.clone() };
-    refused("list", &list, &[right.clone()]);
+    refused("list", &list, std::slice::from_ref(&right));
     let error = StateFileWriter::create(&store, "", "../x", &columns).unwrap_err();
     assert!(matches!(error, Error::Rows { .. }), "{error}");
 }
