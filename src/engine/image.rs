@@ -14,7 +14,7 @@ use crate::savepoint::{StateColumns, StateFileWriter};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State};
 use crate::storage::{LocalStore, Store};
-use arrow::array::{Array as _, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
@@ -238,7 +238,7 @@ pub(crate) struct KeyedImage {
     store: Option<LocalStore>,
     key: DataType,
     schema: Schema,
-    sort: fn(&ArrayRef) -> Result<UInt32Array>,
+    sort: fn(&[ArrayRef]) -> Result<Vec<Place>>,
     untouched: UntouchedImage,
     writers: Vec<(Schema, SchemaRef, StateFileWriter)>,
 }
@@ -287,31 +287,25 @@ impl KeyedImage {
 impl ImageWriter for KeyedImage {
     fn rows(&mut self, image: GroupImage) -> Result<()> {
         let mut pieces = self.untouched.rows_of(image.group)?;
-        if !image.keys.is_empty() {
-            pieces.push((self.schema.clone(), image.keys, image.values));
-        }
-        while let Some((schema, keys, values)) = pieces.first().cloned() {
-            let same: Vec<_> = pieces.extract_if(.., |(s, _, _)| s.is_same(&schema)).collect();
-            let (keys, values) = if same.len() == 1 {
-                (keys, values)
-            } else {
-                let concat = |column: fn(&(Schema, ArrayRef, ArrayRef)) -> &ArrayRef| {
-                    let arrays: Vec<_> = same.iter().map(|piece| column(piece).as_ref()).collect();
-                    arrow::compute::concat(&arrays).map_err(columns("join", &self.kind))
-                };
-                (concat(|p| &p.1)?, concat(|p| &p.2)?)
-            };
+        let live = image.pieces.into_iter().map(|(keys, values)| (self.schema.clone(), keys, values));
+        pieces.extend(live);
+        while let Some((schema, ..)) = pieces.first().cloned() {
+            let same = pieces.extract_if(.., |(s, ..)| s.is_same(&schema));
+            let (keys, values): (Vec<_>, Vec<_>) = same.map(|(_, keys, values)| (keys, values)).unzip();
             // One piece that was never in the heap comes as it lay on disk: in order.
-            let (keys, values) = if same.len() == 1 && !schema.is_same(&self.schema) {
-                (keys, values)
-            } else {
-                let order = (self.sort)(&keys)?;
-                let take = |array: &ArrayRef| {
-                    arrow::compute::take(array, &order, None).map_err(columns("sort", &self.kind))
-                };
-                (take(&keys)?, take(&values)?)
-            };
-            self.write(image.group, &schema, keys, values)?;
+            if keys.len() == 1 && !schema.is_same(&self.schema) {
+                self.write(image.group, &schema, Arc::clone(&keys[0]), Arc::clone(&values[0]))?;
+                continue;
+            }
+            let order = (self.sort)(&keys)?;
+            let bytes: usize = values.iter().chain(&keys).map(|array| array.get_array_memory_size()).sum();
+            // Rows of several pieces must not become an array that is too large again.
+            let step = if keys.len() == 1 { order.len() } else { order.len() * SLICE_BYTES / bytes.max(1) };
+            for slice in order.chunks(step.max(1)) {
+                let keys = in_order(&keys, slice).map_err(columns("sort", &self.kind))?;
+                let values = in_order(&values, slice).map_err(columns("sort", &self.kind))?;
+                self.write(image.group, &schema, keys, values)?;
+            }
         }
         Ok(())
     }
@@ -330,13 +324,35 @@ fn open_store(order: &ImageOrder) -> Result<LocalStore> {
     LocalStore::create_root(&order.directory).map_err(Error::io("create", &*order.directory))
 }
 
+/// The size of the rows that are brought in order at once, where they come from several arrays.
+const SLICE_BYTES: usize = 64 << 20;
+
+/// A row, by the array that holds it and its place there.
+type Place = (usize, usize);
+
 /// Returns where the rows of `keys` lie in the order of their keys, each key once.
-fn sorted_distinct<K: Key>(keys: &ArrayRef) -> Result<UInt32Array> {
-    let reader = K::Reader::new(keys).map_err(|e| Error::Stopped { what: mismatch(&e) })?;
-    let mut order: Vec<(K, u32)> = (0..keys.len()).map(|row| (reader.read(row), row as u32)).collect();
+fn sorted_distinct<K: Key>(keys: &[ArrayRef]) -> Result<Vec<Place>> {
+    let mut order: Vec<(K, Place)> = Vec::with_capacity(keys.iter().map(|array| array.len()).sum());
+    for (piece, array) in keys.iter().enumerate() {
+        let reader = K::Reader::new(array).map_err(|e| Error::Stopped { what: mismatch(&e) })?;
+        order.extend((0..array.len()).map(|row| (reader.read(row), (piece, row))));
+    }
     order.sort_unstable_by(|(a, _), (b, _)| a.compare(b));
     order.dedup_by(|(a, _), (b, _)| a == b);
-    Ok(order.into_iter().map(|(_, row)| row).collect::<Vec<_>>().into())
+    Ok(order.into_iter().map(|(_, place)| place).collect())
+}
+
+/// Returns the rows at `places`, in that order.
+fn in_order(
+    arrays: &[ArrayRef],
+    places: &[Place],
+) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
+    if let [only] = arrays {
+        let rows = UInt32Array::from_iter_values(places.iter().map(|(_, row)| *row as u32));
+        return arrow::compute::take(only, &rows, None);
+    }
+    let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
+    arrow::compute::interleave(&arrays, places)
 }
 
 /// The builders of a key type and its reader disagree, which only a faulty implementation of the traits does.

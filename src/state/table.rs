@@ -49,11 +49,18 @@ struct Scan<K: Key, S: State> {
 struct Columns<K: Key, S: State> {
     keys: K::Builder,
     values: S::Builder,
+    /// Rows that were cut off, since one array holds no more than 2 GiB of text.
+    pieces: Vec<(ArrayRef, ArrayRef)>,
 }
+
+/// The number of rows between two looks at the size of the columns.
+const ROWS_BETWEEN_LOOKS: usize = 256;
+/// The size, in bytes of text and the like, at which rows are cut off.
+const PIECE_BYTES: usize = 256 << 20;
 
 impl<K: Key, S: State> Default for Columns<K, S> {
     fn default() -> Self {
-        Self { keys: K::Builder::default(), values: S::Builder::default() }
+        Self { keys: K::Builder::default(), values: S::Builder::default(), pieces: Vec::new() }
     }
 }
 
@@ -62,10 +69,8 @@ impl<K: Key, S: State> Default for Columns<K, S> {
 pub struct GroupImage {
     /// The key group.
     pub group: KeyGroup,
-    /// The keys.
-    pub keys: ArrayRef,
-    /// The values, row by row.
-    pub values: ArrayRef,
+    /// Keys and values, row by row; several pieces only where one would be too large. May be empty.
+    pub pieces: Vec<(ArrayRef, ArrayRef)>,
 }
 
 impl<K: Key, S: State> Table<K, S> {
@@ -191,8 +196,7 @@ impl<K: Key, S: State> Table<K, S> {
                 return true;
             }
             let group = self.held.iter().nth(scan.group).expect("there is a table for each group held");
-            let mut columns = std::mem::take(&mut scan.columns);
-            done(GroupImage { group, keys: columns.keys.finish(None), values: columns.values.finish(None) });
+            done(GroupImage { group, pieces: std::mem::take(&mut scan.columns).finish() });
             scan.group += 1;
             scan.bucket = 0;
             scan.columns = scan.ahead.remove(&scan.group).unwrap_or_default();
@@ -220,7 +224,24 @@ impl<K: Key, S: State> Columns<K, S> {
         if let Some(value) = &entry.value {
             self.keys.append(&entry.key);
             self.values.append(value);
+            let rows = self.keys.len();
+            if rows % ROWS_BETWEEN_LOOKS == 0
+                && self.keys.size_hint_bytes() + self.values.size_hint_bytes() >= PIECE_BYTES
+            {
+                self.cut();
+            }
         }
+    }
+
+    fn cut(&mut self) {
+        if !self.keys.is_empty() {
+            self.pieces.push((self.keys.finish(None), self.values.finish(None)));
+        }
+    }
+
+    fn finish(mut self) -> Vec<(ArrayRef, ArrayRef)> {
+        self.cut();
+        self.pieces
     }
 }
 
@@ -245,11 +266,13 @@ mod tests {
 
     /// Collects an image, refusing a key that comes with two values.
     fn collect(image: &mut Map, rows: &GroupImage) {
-        let keys = <u64 as State>::Reader::new(&rows.keys).unwrap();
-        let values = <i64 as State>::Reader::new(&rows.values).unwrap();
-        for row in 0..rows.keys.len() {
-            let (key, value) = (keys.read(row), values.read(row));
-            assert_eq!(*image.entry(key).or_insert(value), value, "two values for key {key}");
+        for (keys, values) in &rows.pieces {
+            let keys_of = <u64 as State>::Reader::new(keys).unwrap();
+            let values_of = <i64 as State>::Reader::new(values).unwrap();
+            for row in 0..keys.len() {
+                let (key, value) = (keys_of.read(row), values_of.read(row));
+                assert_eq!(*image.entry(key).or_insert(value), value, "two values for key {key}");
+            }
         }
     }
 

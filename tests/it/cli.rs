@@ -127,7 +127,10 @@ fn a_savepoint_is_named_by_the_end_of_its_path_or_the_start_of_its_id() {
     let place = Place::new();
     place.savepoint("one", 20);
     let unknown = place.run(&["inspect", "two", "--data", "DIR"]);
-    assert_eq!((unknown.status, unknown.err.lines().next()), (2, Some("error: no savepoint `two` below DIR")));
+    assert_eq!(
+        (unknown.status, unknown.err.lines().next()),
+        (2, Some("error: no savepoint `two` below DIR"))
+    );
     let (_, json) = place.json(&["inspect", "DIR/one"]);
     let id = &json["id"].as_str().unwrap()[..6];
     for name in ["one", id] {
