@@ -104,15 +104,19 @@ pub fn open_tags<T: State>(
 ) -> Result<Vec<u16>, ColumnMismatch> {
     let tags = column.as_string_opt::<i32>().ok_or_else(|| other_layout::<T>(column))?;
     check_nulls::<T>(column, present)?;
+    let offsets = tags.value_offsets();
     let mut last = 0;
     let mut indices = Vec::with_capacity(tags.len());
     for row in 0..tags.len() {
         if present.is_none_or(|present| present.is_valid(row)) {
-            let tag = tags.value(row);
+            let tag = &tags.value_data()[offsets[row] as usize..offsets[row + 1] as usize];
             // Most rows have the variant of the one before.
-            if names.get(last) != Some(&tag) {
-                last = names.iter().position(|name| *name == tag).ok_or_else(|| {
-                    ColumnMismatch::new(format!("`{tag}`"), format!("one of {}", names.join(", ")))
+            if names.get(last).is_none_or(|name| name.as_bytes() != tag) {
+                last = names.iter().position(|name| name.as_bytes() == tag).ok_or_else(|| {
+                    ColumnMismatch::new(
+                        format!("`{}`", tags.value(row)),
+                        format!("one of {}", names.join(", ")),
+                    )
                 })?;
             }
             indices.push(last as u16);
@@ -131,15 +135,21 @@ pub fn open_payload(
     name: &str,
     present: Option<&NullBuffer>,
 ) -> Result<NullBuffer, ColumnMismatch> {
-    let is_present = |row| present.is_none_or(|present| present.is_valid(row));
-    let chosen = BooleanBuffer::collect_bool(tags.len(), |row| tags[row] == index && is_present(row));
-    let wrong = (0..tags.len()).find(|&row| is_present(row) && column.is_valid(row) != chosen.value(row));
-    match wrong {
+    let mut chosen = BooleanBuffer::collect_bool(tags.len(), |row| tags[row] == index);
+    let mut wrong = match column.nulls() {
+        Some(nulls) => nulls.inner() ^ &chosen,
+        None => !&chosen,
+    };
+    if let Some(present) = present {
+        chosen &= present.inner();
+        wrong &= present.inner();
+    }
+    match wrong.set_indices().next() {
         Some(row) => {
             let (found, wanted) = if chosen.value(row) {
                 ("null", "data under the tag")
             } else {
-                ("data", "null under another tag")
+                ("data", "null under another tag than")
             };
             Err(ColumnMismatch::new(found, format!("{wanted} `{name}`")).inside(name))
         }

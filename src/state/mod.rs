@@ -37,7 +37,35 @@ use std::cmp::Ordering;
 
 /// A type whose values can be kept in state and stored in a savepoint.
 ///
-/// Implemented for the usual types of the standard library; derived for structs and enums.
+/// Implemented for the usual types of the standard library; `#[derive(State)]` implements it for structs and enums.
+///
+/// The type that a state is declared with has a schema version, which grows when the type changes. Where a change is
+/// safe by itself, the attributes say how older values read:
+///
+/// ```
+/// use pitlane::State;
+///
+/// #[derive(State)]
+/// #[state(version = 2, dropped = "floor")]
+/// struct Activation {
+///     armed: bool,
+///     /// Stored as `at` until version 2; what was stored is found by that name for ever.
+///     #[state(was = "at")]
+///     at_ms: i64,
+///     /// Missing in version 1, and read as none from there.
+///     armed_by: Option<String>,
+///     /// Missing in version 1, and read as 3 from there.
+///     #[state(default = 3)]
+///     tolerance: u32,
+/// }
+///
+/// assert_eq!(Activation::VERSION, 2);
+/// let shown = Activation::data_type().to_string();
+/// assert_eq!(shown, "{armed: bool, at_ms: i64, armed_by: Option<String>, tolerance: u32}");
+/// ```
+///
+/// `default` alone stands for `Default::default()`. A variant of an enum has `was` too. Without `dropped`, a field that
+/// vanishes is refused: a forgotten `was` must not become a loss.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in state",
     label = "this type has no columns",
@@ -119,7 +147,7 @@ pub trait Read<T>: Sized + Send + 'static {
 
 /// A state type that can be a key: it has a canonical encoding, whose order is the order of keys on disk.
 ///
-/// `#[derive(Key)]` implements it beside `#[derive(State)]`. The encoding is part of the format
+/// `#[derive(State, Key)]` implements it for types that are `Eq` and `Clone`. The encoding is part of the format
 /// (clauses KE-*): equal keys, and only they, have equal encodings, and encodings sort as keys do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",

@@ -110,7 +110,7 @@ fn data_that_does_not_belong_to_the_tag_is_refused() {
     let both: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     assert_eq!(
         refusal::<Light>(with_column(&lights, 1, both)),
-        "column `value.On`: found data, wanted null under another tag `On`"
+        "column `value.On`: found data, wanted null under another tag than `On`"
     );
     let none: ArrayRef = Arc::new(Int64Array::from(vec![None, None]));
     assert_eq!(

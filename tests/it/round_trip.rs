@@ -111,12 +111,13 @@ proptest! {
         let mut shuffled = HashMap::with_capacity(1000);
         shuffled.extend(map.clone());
         let sorted: BTreeMap<_, _> = map.clone().into_iter().collect();
-        prop_assert_eq!(&built(&[map.clone()]), &built(&[shuffled]));
-        prop_assert_eq!(&built(&[map.clone()]), &built(&[sorted]));
-        let numbers: BTreeSet<_> = set.clone().into_iter().collect();
-        prop_assert_eq!(&built(&[set.clone()]), &built(&[numbers]));
-        check::<HashMap<String, i32>>(&[map]);
-        check::<HashSet<i64>>(&[set]);
+        let (maps, numbers) = ([map], [set.iter().copied().collect::<BTreeSet<_>>()]);
+        prop_assert_eq!(&built(&maps), &built(&[shuffled]));
+        prop_assert_eq!(&built(&maps), &built(&[sorted]));
+        let sets = [set];
+        prop_assert_eq!(&built(&sets), &built(&numbers));
+        check::<HashMap<String, i32>>(&maps);
+        check::<HashSet<i64>>(&sets);
     }
 }
 
