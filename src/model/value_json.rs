@@ -1,4 +1,4 @@
-//! Values as JSON, and as text from the command line (clauses VJ-*).
+//! Values as JSON, and as text from the command line.
 //!
 //! The JSON of a value reads back as the same value, given its type: integers beyond 2^53 and floats that are
 //! not finite are strings, bytes are hexadecimal digits, an enum is its tag or `{"Tag": data}`.

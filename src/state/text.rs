@@ -392,7 +392,7 @@ impl<const N: usize> State for FixedBytes<N> {
     type Reader = FixedReader<N>;
 
     fn data_type() -> DataType {
-        const { assert!(N > 0 && N <= i32::MAX as usize, "a column of bytes needs at least one byte a value") };
+        const { assert!(N > 0 && N <= 1 << 20, "a fixed length lies in 1 to 1048576 bytes (clause TY-1)") };
         DataType::FixedBytes(N as u32)
     }
 }
