@@ -10,6 +10,7 @@ mod derive;
 mod diff;
 #[cfg(feature = "engine")]
 mod engine;
+mod hostile;
 mod keys;
 mod manifest;
 mod parquet_file;

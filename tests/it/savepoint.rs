@@ -8,7 +8,7 @@ use pitlane::format::{StateColumns, seal};
 use pitlane::model::{
     DataType, Field, KeyGroup, MaxParallelism, StateKind, Value, Variant, array_of, encode_value, value_at,
 };
-use pitlane::savepoint::{Savepoint, StateFile, StateFileWriter, publish};
+use pitlane::savepoint::{Savepoint, StateFile, StateFileWriter, catalog, publish};
 use pitlane::storage::{LocalStore, MemoryStore, Store};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -415,4 +415,47 @@ fn every_type_of_value_comes_back() {
         let same = array_of(&[found.value], &data_type).unwrap();
         assert_eq!(same.data_type(), batch.column(2).data_type());
     }
+}
+
+#[test]
+fn a_savepoint_is_found_by_path_by_directory_and_by_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(directory.path()).unwrap());
+    let ids = [
+        ("flights/savepoints/000012", 10),
+        ("flights/checkpoints/000013", 11),
+        ("alarm/savepoints/000012", 12),
+    ]
+    .map(|(dir, size)| seal(&sample::savepoint(store.as_ref(), dir, size)).id);
+    sample::write_files(store.as_ref(), "flights/savepoints/000014", 10);
+    let find = |name: &str| catalog::resolve(name, directory.path());
+    for name in ["000014", "00001", "savepoints", "flights", "zzzz", &ids[0].0[..3]] {
+        let error = find(name).unwrap_err();
+        assert!(matches!(error, Error::NoSuchSavepoint { .. }), "{name}: {error}");
+    }
+    let error = find("000012").unwrap_err();
+    assert!(matches!(error, Error::AmbiguousName { .. }), "{error}");
+    assert!(error.to_string().contains("flights/savepoints/000012"), "{error}");
+    let path = directory.path().join("flights/savepoints/000012");
+    for name in [
+        "flights/savepoints/000012",
+        "flights/savepoints/000012/",
+        path.to_str().unwrap(),
+        &ids[0].0[..8],
+        &ids[0].0,
+    ] {
+        assert_eq!(*find(name).unwrap().id(), ids[0], "{name}");
+    }
+    assert_eq!(*find("000013").unwrap().id(), ids[1]);
+    store.delete("alarm/savepoints/000012/manifest.json").unwrap();
+    store.create_new("alarm/savepoints/000012/manifest.json", b"{").unwrap();
+    let listed = catalog::list(&store, "").unwrap();
+    let shown: Vec<_> = listed.iter().map(|l| (l.dir.as_str(), l.savepoint.is_ok())).collect();
+    let wanted = [
+        ("alarm/savepoints/000012", false),
+        ("flights/checkpoints/000013", true),
+        ("flights/savepoints/000012", true),
+    ];
+    assert_eq!(shown, wanted);
+    assert_eq!(catalog::list(&store, "flights/savepoints").unwrap().len(), 1);
 }

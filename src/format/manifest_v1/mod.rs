@@ -1,0 +1,252 @@
+//! The manifest of format 1.0: its wire form (clause MF-6). What it must keep to is checked in `read`.
+//!
+//! Counts and times are decimal strings, since JSON readers may confuse integers above 2^53; digests are
+//! hexadecimal. A member without a value is absent.
+
+mod read;
+
+use super::manifest::{Door, FORMAT, MIXED_SCHEMAS};
+use super::type_json;
+use crate::error::Result;
+use crate::model::{
+    Digest, FileEntry, ImageKind, Manifest, OperatorEntry, Schema, SourceEntry, SourcePosition, StateEntry,
+    StateKind,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
+
+#[derive(Serialize, Deserialize)]
+struct ManifestV1 {
+    kind: KindV1,
+    created_ms: Count,
+    writer: String,
+    job: JobV1,
+    epoch: Count,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    labels: BTreeMap<String, String>,
+    max_parallelism: u16,
+    parallelism: u32,
+    sources: Vec<SourceV1>,
+    operators: Vec<OperatorV1>,
+    #[serde(flatten)]
+    unknown: Map<String, Json>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindV1 {
+    Savepoint,
+    Checkpoint,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobV1 {
+    name: String,
+    release: String,
+    branch: String,
+    attempt: Count,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceV1 {
+    uid: String,
+    positions: Vec<PositionV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PositionV1 {
+    split: String,
+    offset: Count,
+    records: Count,
+    finished: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watermark_ms: Option<Time>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OperatorV1 {
+    uid: String,
+    kind: String,
+    states: Vec<StateV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateV1 {
+    name: String,
+    kind: StateKindV1,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Json>,
+    schemas: Vec<SchemaV1>,
+    files: Vec<FileV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateKindV1 {
+    Value,
+    List,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SchemaV1 {
+    version: u32,
+    fingerprint: String,
+    #[serde(rename = "type")]
+    data_type: Json,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileV1 {
+    path: String,
+    size_bytes: Count,
+    sha256: String,
+    tail_bytes: Count,
+    tail_sha256: String,
+    rows: Count,
+    schema: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_groups: Option<(u16, u16)>,
+}
+
+/// A number that may pass 2^53: a decimal string (clause MF-6).
+struct Count(u64);
+
+/// A point in time that may lie before 1970: a decimal string (clause MF-6).
+struct Time(i64);
+
+macro_rules! as_text {
+    ($type:ident) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                // Back to text, so that `+1` and `01` are not two more spellings of 1.
+                let number = text.parse().ok().map(Self).filter(|n| n.0.to_string() == text);
+                number.ok_or_else(|| de::Error::custom(format!("`{text}` is no decimal number in range")))
+            }
+        }
+    };
+}
+
+as_text!(Count);
+as_text!(Time);
+
+/// Returns all members but the root hash.
+pub(super) fn to_json(manifest: &Manifest) -> Map<String, Json> {
+    let is_mixed = manifest.states().any(|(_, state)| state.schemas.len() > 1);
+    let features: &[&str] = if is_mixed { &[MIXED_SCHEMAS] } else { &[] };
+    // Serialising fails for maps with odd keys only, and these have strings.
+    let json = serde_json::to_value(ManifestV1::from(manifest)).unwrap_or_default();
+    let mut members = if let Json::Object(members) = json { members } else { Map::new() };
+    members.insert("format".to_owned(), json!({ "name": "pitlane", "major": FORMAT.0, "minor": FORMAT.1 }));
+    members.insert("features".to_owned(), json!({ "read": features, "write": features }));
+    members
+}
+
+/// Takes all members but the root hash, of a manifest whose format version and features are known.
+pub(super) fn from_json(mut members: Map<String, Json>, door: Door<'_>) -> Result<Manifest> {
+    let features = members.remove("features").unwrap_or_default();
+    members.remove("format");
+    let wire: ManifestV1 = serde_json::from_value(Json::Object(members))
+        .map_err(|error| door.refuse("MF-6", error.to_string(), "the members of format 1.0"))?;
+    let manifest = read::read(wire, door)?;
+    let is_named = features["read"].as_array().is_some_and(|names| names.contains(&json!(MIXED_SCHEMAS)));
+    let is_mixed = manifest.states().any(|(_, state)| state.schemas.len() > 1);
+    if is_mixed && !is_named {
+        return Err(door.refuse("MF-4", "two schemas in one state", "the feature `mixed-schemas`"));
+    }
+    Ok(manifest)
+}
+
+impl From<&Manifest> for ManifestV1 {
+    fn from(manifest: &Manifest) -> Self {
+        let Manifest { job, .. } = manifest;
+        Self {
+            kind: match manifest.kind {
+                ImageKind::Savepoint => KindV1::Savepoint,
+                ImageKind::Checkpoint => KindV1::Checkpoint,
+            },
+            created_ms: Count(manifest.created_ms),
+            writer: manifest.writer.clone(),
+            job: JobV1 {
+                name: job.name.to_string(),
+                release: job.release.clone(),
+                branch: job.branch.clone(),
+                attempt: Count(job.attempt),
+            },
+            epoch: Count(manifest.epoch.0),
+            parent: manifest.parent.as_ref().map(ToString::to_string),
+            labels: manifest.labels.clone(),
+            max_parallelism: manifest.max_parallelism.get(),
+            parallelism: manifest.parallelism,
+            sources: manifest.sources.iter().map(Into::into).collect(),
+            operators: manifest.operators.iter().map(Into::into).collect(),
+            unknown: Map::new(),
+        }
+    }
+}
+
+impl From<&SourceEntry> for SourceV1 {
+    fn from(source: &SourceEntry) -> Self {
+        let position = |p: &SourcePosition| PositionV1 {
+            split: p.split.clone(),
+            offset: Count(p.offset),
+            records: Count(p.records),
+            finished: p.finished,
+            watermark_ms: p.watermark_ms.map(Time),
+        };
+        Self { uid: source.uid.to_string(), positions: source.positions.iter().map(position).collect() }
+    }
+}
+
+impl From<&OperatorEntry> for OperatorV1 {
+    fn from(operator: &OperatorEntry) -> Self {
+        Self {
+            uid: operator.uid.to_string(),
+            kind: operator.kind.clone(),
+            states: operator.states.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&StateEntry> for StateV1 {
+    fn from(state: &StateEntry) -> Self {
+        let schema = |schema: &Schema| SchemaV1 {
+            version: schema.version.0,
+            fingerprint: Digest(schema.fingerprint().0).to_string(),
+            data_type: type_json::to_json(&schema.data_type),
+        };
+        Self {
+            name: state.name.to_string(),
+            kind: match state.kind {
+                StateKind::Value => StateKindV1::Value,
+                StateKind::List => StateKindV1::List,
+            },
+            key: state.key.as_ref().map(type_json::to_json),
+            schemas: state.schemas.iter().map(schema).collect(),
+            files: state.files.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&FileEntry> for FileV1 {
+    fn from(file: &FileEntry) -> Self {
+        Self {
+            path: file.path.clone(),
+            size_bytes: Count(file.size_bytes),
+            sha256: file.sha256.to_string(),
+            tail_bytes: Count(file.tail_bytes),
+            tail_sha256: file.tail_sha256.to_string(),
+            rows: Count(file.rows),
+            schema: file.schema,
+            key_groups: file.key_groups.map(|range| (range.first().index(), range.last().index())),
+        }
+    }
+}
