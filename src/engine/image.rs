@@ -240,6 +240,8 @@ pub(crate) struct KeyedImage {
     schema: Schema,
     sort: fn(&[ArrayRef]) -> Result<Vec<Place>>,
     untouched: UntouchedImage,
+    /// About how many rows there are, in how many key groups.
+    size: (u64, usize),
     writers: Vec<(Schema, SchemaRef, StateFileWriter)>,
 }
 
@@ -249,6 +251,7 @@ impl KeyedImage {
         order: &ImageOrder,
         schema: Schema,
         untouched: UntouchedImage,
+        size: (u64, usize),
     ) -> Self {
         Self {
             kind,
@@ -258,6 +261,7 @@ impl KeyedImage {
             schema,
             sort: sorted_distinct::<K>,
             untouched,
+            size,
             writers: Vec::new(),
         }
     }
@@ -273,7 +277,8 @@ impl KeyedImage {
                     none => none.insert(open_store(&self.order)?),
                 };
                 let (columns, writer) = self.kind.create(store, Some(&self.key), schema, part)?;
-                self.writers.push((schema.clone(), columns, writer));
+                let (rows, groups) = self.size;
+                self.writers.push((schema.clone(), columns, writer.expect_rows(rows, groups)));
                 self.writers.len() - 1
             }
         };

@@ -134,20 +134,10 @@ impl<K: Key, S: State> Untouched<K, S> {
                 let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else {
                     continue;
                 };
-                let key_value = || value_at(loaded.rows.column(1), &K::data_type(), row).ok();
-                let migrated =
-                    loaded.values.read(row, &|| key_value().unwrap_or(Value::Unit)).map_err(|failure| {
-                        let shown = |value: Option<Value>| value.map_or("?".to_owned(), |v| v.to_string());
-                        Error::MigrationFailed {
-                            uid: self.uid.clone(),
-                            state: self.state.clone(),
-                            key: shown(key_value()),
-                            value: shown(value_at(loaded.rows.column(2), &file.schema.data_type, row).ok()),
-                            from: failure.from,
-                            to: failure.to,
-                            source: failure.source,
-                        }
-                    })?;
+                let key = || value_at(loaded.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
+                let migrated = loaded.values.read(row, &key);
+                let migrated = migrated
+                    .map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?;
                 Arc::make_mut(&mut old.taken).insert(row);
                 self.remaining -= 1;
                 return Ok(migrated);

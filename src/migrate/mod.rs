@@ -11,6 +11,7 @@ mod plan;
 mod plan_text;
 mod project;
 mod route;
+mod rows;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use description::{JobDescription, OperatorDescription, StateDescription, Ste
 pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
 pub use project::project;
 pub use route::{RouteDecision, RouteError, route_over};
+pub use rows::Rows;
 pub use status::{MigrationStatus, StateStatus, VersionRows, status};
 
 use crate::error::BoxError;

@@ -8,7 +8,6 @@ use pitlane::engine::{Checkpoints, Job, RunOptions};
 use pitlane::migrate::{Chain, Migration};
 use pitlane::model::Value;
 use pitlane::savepoint::Savepoint;
-use pitlane::state::Read as _;
 use pitlane::{BoxError, State};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -225,22 +224,14 @@ fn positions(image: Option<&Path>) -> Vec<u64> {
 }
 
 /// The last state, each row taken through the migrations at once, as an offline rewrite would.
-fn last_state(image: &Path) -> BTreeMap<u64, CountV3> {
+fn last_state(image: &Path) -> BTreeMap<u64, Counted> {
     let savepoint = Savepoint::open(image).unwrap();
-    let operator = savepoint.operator("count").unwrap();
-    let state = operator.state("counts").unwrap();
+    let state = savepoint.operator("count").unwrap().state("counts").unwrap();
     let chain = Chain::<CountV3>::current(3).then(CountToV2).then(CountToV3);
     let mut values = BTreeMap::new();
-    for batch in state.scan() {
-        let batch = batch.unwrap();
-        let keys = <u64 as State>::Reader::new(batch.batch.column(1)).unwrap();
-        let old =
-            chain.route(&state.entry().schemas[batch.schema]).unwrap().open(batch.batch.column(2)).unwrap();
-        for row in 0..batch.batch.num_rows() {
-            if let Some(value) = old.read(row, &|| Value::Unit).unwrap() {
-                assert_eq!(values.insert(keys.read(row), value), None, "a key in two rows");
-            }
-        }
+    for row in state.rows(chain).unwrap() {
+        let (key, value) = row.unwrap();
+        assert_eq!(values.insert(key, Counted::V3(value)), None, "a key in two rows");
     }
     values
 }

@@ -55,6 +55,7 @@ pub(crate) struct Keyed<K: Key, T, O, S: State, F> {
     apply: F,
     table: Table<K, S>,
     untouched: Untouched<K, S>,
+    held: KeyGroupRange,
     schema: Schema,
     kind: StateFileKind,
     meters: Arc<Vec<Meter>>,
@@ -96,6 +97,7 @@ impl<K: Key, T, O, S: State, F> Keyed<K, T, O, S, F> {
             apply,
             table: Table::new(held, max_parallelism),
             untouched,
+            held,
             schema: settings.chain.schema(),
             kind: StateFileKind {
                 ordinal: context.ordinal,
@@ -152,8 +154,9 @@ where
 
     fn close(&mut self, order: &ImageOrder, tasks: &ImageTasks) -> Result<()> {
         self.table.begin_image();
-        let image =
-            KeyedImage::new::<K>(self.kind.clone(), order, self.schema.clone(), self.untouched.image());
+        let size = (self.table.len() as u64 + self.untouched.remaining(), self.held.count());
+        let (kind, schema) = (self.kind.clone(), self.schema.clone());
+        let image = KeyedImage::new::<K>(kind, order, schema, self.untouched.image(), size);
         tasks.open(order.epoch, Box::new(image))
     }
 

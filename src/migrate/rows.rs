@@ -1,0 +1,107 @@
+//! The rows of a stored state as values of a Rust type, from whatever schemas they have.
+
+use super::{Chain, OldValues};
+use crate::error::{Error, Result};
+use crate::model::{Value, value_at};
+use crate::savepoint::{Scan, StateView};
+use crate::state::{Key, Read as _, State};
+use arrow::array::RecordBatch;
+
+/// The keys and values of a state; ends after the first error.
+pub struct Rows<'a, K: Key, S: State> {
+    state: StateView<'a>,
+    chain: Chain<S>,
+    scan: Scan<'a>,
+    open: Option<Open<K, S>>,
+}
+
+/// A row group that is being read.
+struct Open<K: Key, S: State> {
+    rows: RecordBatch,
+    keys: K::Reader,
+    values: OldValues<S>,
+    next: usize,
+}
+
+impl<'a> StateView<'a> {
+    /// Returns all keys and values, taken through `chain` where their schema is an older one.
+    ///
+    /// Keys that a migration lets go are left out.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pitlane::migrate::Chain;
+    /// use pitlane::savepoint::Savepoint;
+    ///
+    /// let savepoint = Savepoint::open("pitlane-data/flights/savepoints/0000000004-a0001")?;
+    /// let carriers = savepoint.operator("carriers")?.state("accumulator")?;
+    /// for row in carriers.rows::<String, (String, i32)>(Chain::current(1))? {
+    ///     let (carrier, (_, delayed)) = row?;
+    ///     println!("{carrier}: {delayed} delayed");
+    /// }
+    /// # Ok::<(), pitlane::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Incompatible`] or [`Error::NoMigration`] if the keys have another type, or there is no way from a
+    /// stored schema to `S`.
+    pub fn rows<K: Key, S: State>(&self, chain: Chain<S>) -> Result<Rows<'a, K, S>> {
+        let (operator, entry) = (self.operator(), self.entry());
+        let place = || (operator.uid.clone(), entry.name.clone());
+        crate::model::same_key(entry.key.as_ref(), Some(&K::data_type())).map_err(|detail| {
+            let (uid, state) = place();
+            Error::Incompatible { uid, state, detail: Box::new(detail) }
+        })?;
+        for file in entry.files.iter().filter(|f| f.rows > 0) {
+            let routed = chain.route(entry.schema_of(file)).map(drop);
+            routed.map_err(|error| error.into_error(operator.uid.clone(), entry.name.clone()))?;
+        }
+        Ok(Rows { state: *self, chain, scan: self.scan(), open: None })
+    }
+}
+
+impl<K: Key, S: State> Rows<'_, K, S> {
+    fn step(&mut self) -> Result<Option<(K, S)>> {
+        loop {
+            while let Some(open) = &mut self.open {
+                let row = open.next;
+                if row == open.rows.num_rows() {
+                    self.open = None;
+                    break;
+                }
+                open.next += 1;
+                let key = || value_at(open.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
+                let (operator, entry) = (self.state.operator(), self.state.entry());
+                let value = open.values.read(row, &key);
+                let value = value.map_err(|failure| {
+                    failure.into_error(operator.uid.clone(), entry.name.clone(), &key())
+                })?;
+                if let Some(value) = value {
+                    return Ok(Some((open.keys.read(row), value)));
+                }
+            }
+            let Some(batch) = self.scan.next().transpose()? else { return Ok(None) };
+            let (operator, entry) = (self.state.operator(), self.state.entry());
+            let route = self.chain.route(&entry.schemas[batch.schema]);
+            let route = route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?;
+            let damaged = |e: crate::model::ColumnMismatch| Error::Damaged {
+                path: format!("{}/{}", self.state.savepoint().location(), entry.files[batch.file].path),
+                found: e.found,
+                wanted: e.wanted,
+            };
+            let keys = K::Reader::new(batch.batch.column(1)).map_err(damaged)?;
+            let values = route.open(batch.batch.column(2)).map_err(damaged)?;
+            self.open = Some(Open { rows: batch.batch, keys, values, next: 0 });
+        }
+    }
+}
+
+impl<K: Key, S: State> Iterator for Rows<'_, K, S> {
+    type Item = Result<(K, S)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
