@@ -16,6 +16,7 @@ pub use get::Found;
 pub use scan::{Scan, ScanBatch};
 pub use state_file::{RowGroup, StateFile};
 pub use verify::{Depth, Problem, Report, verify};
+#[cfg(feature = "engine")]
 pub(crate) use writer::check_sealed;
 pub use writer::{StateFileWriter, dispose, publish};
 
