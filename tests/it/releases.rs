@@ -60,7 +60,11 @@ impl Migration for CountToV3 {
     type To = CountV3;
 
     fn migrate(&self, _key: &Value, old: CountV2) -> Result<Option<CountV3>, BoxError> {
-        Ok((old.count % 5 != 0).then_some(CountV3 { count: old.count.into(), top: old.largest, last: None }))
+        Ok((!old.count.is_multiple_of(5)).then_some(CountV3 {
+            count: old.count.into(),
+            top: old.largest,
+            last: None,
+        }))
     }
 }
 
@@ -134,7 +138,7 @@ impl Counted {
     fn at(self, release: u32) -> Option<Self> {
         match (self, release) {
             (Self::V1((count,)), 2..) => Self::V2(CountV2 { count, largest: i64::MIN }).at(release),
-            (Self::V2(old), 3..) if old.count % 5 == 0 => None,
+            (Self::V2(old), 3..) if old.count.is_multiple_of(5) => None,
             (Self::V2(old), 3..) => {
                 Some(Self::V3(CountV3 { count: old.count.into(), top: old.largest, last: None }))
             }
