@@ -54,14 +54,9 @@ pub(crate) type Open = Box<dyn Fn(&OpenContext<'_>, &Rc<Shared>) -> Result<Opene
 /// Describes the states of an operator.
 pub(crate) type Describe =
     Box<dyn Fn(&OperatorUid) -> Result<Vec<StateDescription>, JobProblem> + Send + Sync>;
-/// Makes output of earlier attempts what the image says it is; called once, before the workers start.
-pub(crate) type Recover = Box<dyn Fn(&SinkContext, Option<&Recovered<'_>>) -> Result<()> + Send + Sync>;
-
-/// The image that a job goes on from, and whether its output is this branch's to commit.
-pub(crate) struct Recovered<'a> {
-    pub(crate) savepoint: &'a Savepoint,
-    pub(crate) commit: bool,
-}
+/// Makes output of earlier attempts what the images say it is: what they list and is not visible yet becomes
+/// visible, what no image lists is taken back. Called once, before the workers start.
+pub(crate) type Recover = Box<dyn Fn(&SinkContext, &[Savepoint]) -> Result<()> + Send + Sync>;
 
 /// An instance of an operator.
 pub(crate) enum Opened {

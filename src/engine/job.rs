@@ -1,7 +1,7 @@
 //! A job: what it is made of, and running it.
 
 use super::coordinator::{Board, Checkpoints, Coordinator, Event, JobEnd, JobFacts};
-use super::graph::{Graph, Recovered};
+use super::graph::Graph;
 use super::history::{self, History};
 use super::now_ms;
 use super::server::Server;
@@ -201,7 +201,11 @@ impl Job {
         let max_parallelism = restore.as_ref().map_or(self.max_parallelism, |s| s.manifest().max_parallelism);
         self.check_workers(options.workers, max_parallelism)?;
         let graph = std::mem::take(&mut *self.graph.borrow_mut());
-        recover_sinks(&graph, &job, restore.as_ref())?;
+        // The last committed epoch counts even if the job now starts from elsewhere: its output becomes visible.
+        let last = history
+            .open_last()
+            .or_else(|e| if restore.is_some() || options.fresh { Ok(None) } else { Err(e) })?;
+        recover_sinks(&graph, &job, restore.iter().chain(&last))?;
         let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::default()).collect());
         let mut described = description.operators.into_iter();
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
@@ -391,25 +395,23 @@ fn check_files(savepoint: &Savepoint, state: &StateEntry) -> Result<()> {
     Ok(())
 }
 
-/// Makes the output of earlier attempts what the image says it is.
-fn recover_sinks(graph: &Graph, job: &JobInfo, restore: Option<&Savepoint>) -> Result<()> {
+/// Makes the output of earlier attempts what those of the images say that are this branch's own.
+fn recover_sinks<'a>(
+    graph: &Graph,
+    job: &JobInfo,
+    images: impl Iterator<Item = &'a Savepoint>,
+) -> Result<()> {
+    let is_due = |image: &&Savepoint| {
+        history::is_own(image.manifest(), job.name.as_str(), &job.branch)
+            && !history::is_marked_committed(Path::new(&image.location()))
+    };
+    let due: Vec<Savepoint> = images.filter(is_due).cloned().collect();
     for (_, node) in graph.parts() {
-        let (Some(recover), Some(uid)) = (&node.recover, node.uid.as_ref().and_then(OperatorUid::new)) else {
-            continue;
-        };
-        let context = SinkContext {
-            job: job.name.clone(),
-            branch: job.branch.clone(),
-            uid,
-            attempt: job.attempt,
-            partition: 0,
-        };
-        let recovered = restore.map(|savepoint| Recovered {
-            savepoint,
-            commit: history::is_own(savepoint.manifest(), job.name.as_str(), &job.branch)
-                && !history::is_marked_committed(Path::new(&savepoint.location())),
-        });
-        recover(&context, recovered.as_ref())?;
+        if let (Some(recover), Some(uid)) = (&node.recover, node.uid.as_ref().and_then(OperatorUid::new)) {
+            let (name, branch) = (job.name.clone(), job.branch.clone());
+            let context = SinkContext { job: name, branch, uid, attempt: job.attempt, partition: 0 };
+            recover(&context, &due)?;
+        }
     }
     Ok(())
 }

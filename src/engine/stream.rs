@@ -2,7 +2,7 @@
 //!
 //! Nothing runs while streams are connected; each call adds an operator to the job's graph.
 
-use super::graph::{Graph, Node, NodeId, Opened, Recovered, Role};
+use super::graph::{Graph, Node, NodeId, Opened, Role};
 use super::operators::{
     KeyBy, Keyed, KeyedSettings, POSITIONS, SinkNode, SourceNode, SourceSettings, Stateless, TRANSACTIONS,
     positions_schema, transactions_schema,
@@ -11,6 +11,7 @@ use crate::connectors::{Record, Sink, SinkContext, Source, Transaction};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{Chain, Migration, StateDescription};
 use crate::model::{Schema, StateKind, StateName};
+use crate::savepoint::Savepoint;
 use crate::state::{Key, Read as _, State};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -142,7 +143,7 @@ impl<T: Record> Stream<T> {
                     Ok(Opened::Operator(Box::new(SinkNode::<T, S>::open(&sink, context)?)))
                 }),
                 describe: Box::new(|_| list_state(TRANSACTIONS, transactions_schema())),
-                recover: Some(Box::new(move |context, recovered| recover(&recovering, context, recovered))),
+                recover: Some(Box::new(move |context, images| recover(&recovering, context, images))),
             },
         );
         SinkHandle { name: Box::new(move |uid| stream.name(uid)) }
@@ -155,28 +156,25 @@ fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobPr
     Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new() }])
 }
 
-/// Commits what the image lists, if it is this branch's to commit, and takes back what it does not list.
-fn recover<T: Record, S: Sink<T>>(
-    sink: &S,
-    context: &SinkContext,
-    recovered: Option<&Recovered<'_>>,
-) -> Result<()> {
+/// Makes visible what the images list, and takes back what none of them does.
+fn recover<T: Record, S: Sink<T>>(sink: &S, context: &SinkContext, images: &[Savepoint]) -> Result<()> {
     let mut listed = Vec::new();
-    if let Some(Recovered { savepoint, commit: true }) = recovered
-        && let Ok(operator) = savepoint.operator(context.uid.as_str())
-        && let Ok(state) = operator.state(TRANSACTIONS)
-    {
-        for batch in state.scan() {
+    for image in images {
+        let operator = image.manifest().operator(&context.uid);
+        if operator.is_none_or(|o| o.states.iter().all(|s| s.name.as_str() != TRANSACTIONS)) {
+            continue;
+        }
+        for batch in image.operator(context.uid.as_str())?.state(TRANSACTIONS)?.scan() {
             let values = batch?.batch.column(1).clone();
             let reader = <Transaction as State>::Reader::new(&values).map_err(|e| Error::Damaged {
-                path: savepoint.location(),
+                path: image.location(),
                 found: e.found,
                 wanted: e.wanted,
             })?;
             listed.extend((0..values.len()).map(|row| reader.read(row)));
         }
-        sink.commit(&listed)?;
     }
+    sink.commit(&listed)?;
     sink.abort_others(context, &listed)
 }
 

@@ -215,3 +215,27 @@ fn records_wait_for_no_image_and_a_savepoint_shows_one_moment() {
     running.cancel();
     running.wait().unwrap();
 }
+
+#[test]
+fn output_of_the_last_committed_epoch_appears_even_if_the_job_starts_afresh() {
+    use pitlane::State;
+    use pitlane::connectors::Transaction;
+    use pitlane::state::Read as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    let image = counting(&out, 1, 500).run(&RunOptions::in_dir(&data)).unwrap().image.unwrap();
+    let all = written(&out);
+    // As if the process had died between the commit and the output's becoming visible.
+    std::fs::remove_file(image.join("committed")).unwrap();
+    let savepoint = Savepoint::open(&image).unwrap();
+    for batch in savepoint.operator("out").unwrap().state("transactions").unwrap().scan() {
+        let reader = <Transaction as State>::Reader::new(batch.unwrap().batch.column(1)).unwrap();
+        let transaction = reader.read(0);
+        std::fs::rename(out.join(&transaction.target), out.join(&transaction.staged)).unwrap();
+    }
+    let lost = all.values().sum::<usize>() - written(&out).values().sum::<usize>();
+    assert!(lost > 0);
+    let options = RunOptions { fresh: true, ..RunOptions::in_dir(&data) };
+    counting(&out, 0, 0).run(&options).unwrap();
+    assert_eq!(written(&out), all);
+}
