@@ -31,19 +31,21 @@ pub(super) struct Matching {
 }
 
 pub(super) fn match_groups(before: &[GroupFacts<'_>], after: &[GroupFacts<'_>]) -> Matching {
-    let mut by_keys: HashMap<&[u128], &GroupFacts<'_>> =
-        before.iter().map(|group| (group.keys, group)).collect();
+    // Several row groups with the same keys are damage, which is found when their rows are merged.
+    let mut by_keys: HashMap<&[u128], Vec<&GroupFacts<'_>>> = HashMap::new();
+    for group in before {
+        by_keys.entry(group.keys).or_default().push(group);
+    }
     let mut matching = Matching::default();
     for new in after {
-        match by_keys.remove(new.keys) {
+        match by_keys.get_mut(new.keys).and_then(Vec::pop) {
             None => matching.after.push(new.id),
             Some(old) if (old.schema, old.values) == (new.schema, new.values) => {}
             Some(old) => matching.aligned.push((old.id, new.id)),
         }
     }
-    // In the order of the file, and not in that of the map.
-    let left = |group: &&GroupFacts<'_>| by_keys.get(group.keys).is_some_and(|left| left.id == group.id);
-    matching.before = before.iter().filter(left).map(|group| group.id).collect();
+    matching.before = by_keys.into_values().flatten().map(|group| group.id).collect();
+    matching.before.sort();
     matching
 }
 

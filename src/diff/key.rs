@@ -1,7 +1,8 @@
 //! One key side by side, found in both savepoints without reading the rest.
 
+use super::comparison::field_changes;
 use super::values::{Pair, Relation, relate};
-use super::{FieldChange, KeyChange, KeyDiff};
+use super::{KeyChange, KeyDiff};
 use crate::error::{Error, Result};
 use crate::model::{Schema, Value, array_of};
 use crate::savepoint::{Found, StateView};
@@ -34,16 +35,8 @@ fn compare(before: Found, after: Found, state: &StateView<'_>) -> Result<Option<
     let (old, new) = (column(&before.value, &before.schema)?, column(&after.value, &after.schema)?);
     let pair = Pair::new(&relation, (&old, &before.schema.data_type), (&new, &after.schema.data_type));
     let Some(pair) = pair.map_err(|e| damaged(e.found, e.wanted))? else { return Ok(None) };
-    let mut differing = Vec::new();
-    pair.differing(0, 0, &mut differing);
-    if differing.is_empty() {
-        return Ok(None);
-    }
-    let places: Vec<_> = pair.places().collect();
-    let fields = differing.into_iter().map(|field| {
-        let (before, after) = pair.values(field, 0, 0).map_err(|e| damaged(e.found, e.wanted))?;
-        Ok(FieldChange { place: places[field].to_owned(), before, after })
-    });
-    let fields = fields.collect::<Result<_>>()?;
-    Ok(Some(KeyChange::Changed { before: before.value, after: after.value, fields }))
+    let fields = field_changes(&pair, (0, 0)).map_err(|e| damaged(e.found, e.wanted))?;
+    let changed = KeyChange::Changed { before: before.value, after: after.value, fields };
+    Ok(Some(changed)
+        .filter(|change| !matches!(change, KeyChange::Changed { fields, .. } if fields.is_empty())))
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::{
     UInt64Type,
 };
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// The keys of one row group, ready to be compared with other keys of the same type.
 pub(super) enum KeyColumn {
@@ -66,6 +67,67 @@ impl KeyColumn {
             // The variant follows from the type; a column of another layout was refused when it was opened.
             _ => unreachable!("keys of two types are compared"),
         }
+    }
+}
+
+/// What a join of two runs of rows found; positions are those of the rows in their batches, in order.
+#[derive(Default)]
+pub(super) struct Joined {
+    /// Rows that have the same key.
+    pub(super) pairs: Vec<(u32, u32)>,
+    /// Rows of the first run whose keys the second does not have.
+    pub(super) removed: Vec<u32>,
+    /// Rows of the second run whose keys the first does not have.
+    pub(super) added: Vec<u32>,
+}
+
+impl Joined {
+    /// Joins two runs of rows until one of them ends; returns how many rows of each were used.
+    ///
+    /// `groups` and `keys` are those of both batches.
+    pub(super) fn join(
+        &mut self,
+        groups: (&[u16], &[u16]),
+        keys: (&KeyColumn, &KeyColumn),
+        rows: (Range<usize>, Range<usize>),
+    ) -> (usize, usize) {
+        match keys {
+            (KeyColumn::Integers(a), KeyColumn::Integers(b)) => {
+                self.join_by(rows, |i, j| (groups.0[i], a[i]).cmp(&(groups.1[j], b[j])))
+            }
+            (a, b) => {
+                self.join_by(rows, |i, j| groups.0[i].cmp(&groups.1[j]).then_with(|| a.compare(i, b, j)))
+            }
+        }
+    }
+
+    fn join_by(
+        &mut self,
+        (before, after): (Range<usize>, Range<usize>),
+        compare: impl Fn(usize, usize) -> Ordering,
+    ) -> (usize, usize) {
+        self.pairs.clear();
+        self.removed.clear();
+        self.added.clear();
+        let (mut i, mut j) = (before.start, after.start);
+        while i < before.end && j < after.end {
+            match compare(i, j) {
+                Ordering::Equal => {
+                    self.pairs.push((i as u32, j as u32));
+                    i += 1;
+                    j += 1;
+                }
+                Ordering::Less => {
+                    self.removed.push(i as u32);
+                    i += 1;
+                }
+                Ordering::Greater => {
+                    self.added.push(j as u32);
+                    j += 1;
+                }
+            }
+        }
+        (i - before.start, j - after.start)
     }
 }
 

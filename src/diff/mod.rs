@@ -5,6 +5,8 @@
 //! under different schemas are compared where rules lead from one to the other; where only a migration does,
 //! both are shown as they are.
 
+mod comparison;
+mod fields;
 mod groups;
 mod key;
 mod keyed;

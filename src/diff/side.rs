@@ -1,5 +1,6 @@
 //! One of two savepoints: the rows of a state in order, from all its files, one row group of each in memory.
 
+use super::fields::leaf_count;
 use super::keys::KeyColumn;
 use crate::error::{Error, Result};
 use crate::model::{DataType, Value, value_at};
@@ -7,6 +8,7 @@ use crate::savepoint::{StateFile, StateView};
 use arrow::array::{ArrayRef, AsArray, UInt16Array};
 use arrow::datatypes::UInt16Type;
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// A row group of a state, by the position of its file in the state's entry.
@@ -20,6 +22,8 @@ pub(super) struct GroupId {
 pub(super) struct Files<'a> {
     pub(super) state: StateView<'a>,
     pub(super) files: Vec<StateFile>,
+    /// The number of columns before those of the values.
+    key_leaves: usize,
 }
 
 /// The rows of a row group.
@@ -28,22 +32,24 @@ pub(super) struct Batch {
     /// The position of the schema in the state's entry.
     pub(super) schema: usize,
     pub(super) values: ArrayRef,
-    groups: UInt16Array,
-    order: KeyColumn,
+    pub(super) groups: UInt16Array,
+    pub(super) order: KeyColumn,
     keys: ArrayRef,
 }
 
-/// A row of a batch.
+/// Rows of a batch.
 #[derive(Clone)]
-pub(super) struct Row {
+pub(super) struct Run {
     pub(super) batch: Rc<Batch>,
-    pub(super) row: usize,
+    pub(super) rows: Range<usize>,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn open(state: StateView<'a>) -> Result<Self> {
         let files = (0..state.entry().files.len()).map(|index| state.file(index)).collect::<Result<_>>()?;
-        Ok(Self { state, files })
+        // The column of the key groups comes first.
+        let key_leaves = 1 + state.entry().key.as_ref().map_or(0, leaf_count);
+        Ok(Self { state, files, key_leaves })
     }
 
     /// Returns the ids of all row groups.
@@ -57,6 +63,25 @@ impl<'a> Files<'a> {
     /// Returns the first key group of a row group's rows.
     pub(super) fn first_key_group(&self, id: GroupId) -> u16 {
         self.files[id.file].row_groups()[id.group].key_groups.map_or(0, |range| range.first().index())
+    }
+
+    /// Returns the hashes of the columns of key groups and keys.
+    pub(super) fn key_hashes(&self, id: GroupId) -> &[u128] {
+        let hashes = self.files[id.file].chunk_hashes(id.group);
+        &hashes[..self.key_leaves.min(hashes.len())]
+    }
+
+    /// Returns the hashes of the columns of values.
+    pub(super) fn value_hashes(&self, id: GroupId) -> &[u128] {
+        self.files[id.file].chunk_hashes(id.group).get(self.key_leaves..).unwrap_or_default()
+    }
+
+    /// Reads some columns of the values of a row group.
+    pub(super) fn read_values(&self, id: GroupId, leaves: &[usize]) -> Result<ArrayRef> {
+        let leaves: Vec<_> = leaves.iter().map(|leaf| leaf + self.key_leaves).collect();
+        let rows = self.files[id.file].read_leaves(id.group, &leaves)?;
+        let values = rows.columns().first().cloned();
+        values.ok_or_else(|| self.damaged(id.file, "no columns", "the columns of its schema"))
     }
 
     /// Reads a row group and checks its order, on which all comparing rests.
@@ -85,18 +110,17 @@ impl<'a> Files<'a> {
         Ok(Rc::new(batch))
     }
 
-    /// Returns the key of a row, decoded.
-    pub(super) fn key(&self, row: &Row) -> Result<Value> {
+    /// Returns the key at a row, decoded.
+    pub(super) fn key(&self, batch: &Batch, row: usize) -> Result<Value> {
         let key = self.state.entry().key.as_ref().unwrap_or(&DataType::Unit);
-        value_at(&row.batch.keys, key, row.row)
-            .map_err(|e| self.damaged(row.batch.id.file, e.found, e.wanted))
+        value_at(&batch.keys, key, row).map_err(|e| self.damaged(batch.id.file, e.found, e.wanted))
     }
 
-    /// Returns the value of a row, decoded with the schema that it was written in.
-    pub(super) fn value(&self, row: &Row) -> Result<Value> {
-        let data_type = &self.state.entry().schemas[row.batch.schema].data_type;
-        value_at(&row.batch.values, data_type, row.row)
-            .map_err(|e| self.damaged(row.batch.id.file, e.to_string(), data_type.to_string()))
+    /// Returns the value at a row, decoded with the schema that it was written in.
+    pub(super) fn value(&self, batch: &Batch, row: usize) -> Result<Value> {
+        let data_type = &self.state.entry().schemas[batch.schema].data_type;
+        value_at(&batch.values, data_type, row)
+            .map_err(|e| self.damaged(batch.id.file, e.to_string(), data_type.to_string()))
     }
 
     pub(super) fn damaged(&self, file: usize, found: impl Into<String>, wanted: impl Into<String>) -> Error {
@@ -111,20 +135,36 @@ impl Batch {
     }
 
     #[inline]
-    fn compare(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
+    pub(super) fn compare(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
         let groups = self.groups.value(row).cmp(&other.groups.value(other_row));
         groups.then_with(|| self.order.compare(row, &other.order, other_row))
     }
+
+    fn first_row_of(&self, group: u32, rows: Range<usize>) -> usize {
+        rows.start + self.groups.values()[rows].partition_point(|g| u32::from(*g) < group)
+    }
 }
 
-impl Row {
-    pub(super) fn key_group(&self) -> u16 {
-        self.batch.groups.value(self.row)
+impl Run {
+    fn compare_start(&self, other: &Self) -> Ordering {
+        self.batch.compare(self.rows.start, &other.batch, other.rows.start)
     }
 
-    #[inline]
-    pub(super) fn compare(&self, other: &Self) -> Ordering {
-        self.batch.compare(self.row, &other.batch, other.row)
+    fn key_group(&self) -> u32 {
+        self.batch.groups.value(self.rows.start).into()
+    }
+
+    /// The end of the rows that come before the first one of `other`.
+    fn end_before(&self, other: &Self) -> usize {
+        let (mut low, mut high) = (self.rows.start, self.rows.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.batch.compare(middle, &other.batch, other.rows.start) {
+                Ordering::Less => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        low
     }
 }
 
@@ -134,13 +174,16 @@ impl Row {
 /// its key groups come up.
 pub(super) struct Merge<'f, 'a> {
     files: &'f Files<'a>,
-    /// The rows that come next, one for each file that is being read.
-    open: Vec<Row>,
+    /// What is left of each row group that is being read, one of a file at most; none is empty.
+    open: Vec<Run>,
     /// What is left of each file; its row groups from the last to the first.
     waiting: Vec<Vec<GroupId>>,
-    /// The first key group that waits in a file that is not being read; beyond all if none does.
-    next_group: u32,
+    /// The run that comes next, if it was found already.
+    next: Option<Run>,
 }
+
+/// Beyond all key groups.
+pub(super) const END: u32 = u32::MAX;
 
 impl<'f, 'a> Merge<'f, 'a> {
     pub(super) fn new(files: &'f Files<'a>, groups: impl IntoIterator<Item = GroupId>) -> Self {
@@ -152,59 +195,77 @@ impl<'f, 'a> Merge<'f, 'a> {
             groups.sort();
             groups.reverse();
         }
-        let mut merge = Self { files, open: Vec::new(), waiting, next_group: u32::MAX };
-        merge.next_group = merge.next_file().map_or(u32::MAX, |(group, _)| group);
-        merge
+        Self { files, open: Vec::new(), waiting, next: None }
     }
 
-    /// Returns the row that comes next, if there is one.
-    pub(super) fn peek(&mut self) -> Result<Option<&Row>> {
-        Ok(self.least()?.map(|least| &self.open[least]))
-    }
-
-    /// Takes the row that comes next.
-    pub(super) fn take(&mut self) -> Result<Option<Row>> {
-        let Some(least) = self.least()? else { return Ok(None) };
-        let next = &mut self.open[least];
-        let row = next.clone();
-        next.row += 1;
-        if next.row == next.batch.rows() {
-            self.open.swap_remove(least);
-            self.next_group = self.next_file().map_or(u32::MAX, |(group, _)| group);
+    /// Returns the rows that come next, as far as they lie in one row group and below the key group `until`.
+    pub(super) fn next(&mut self, until: u32) -> Result<Option<Run>> {
+        if self.next.is_none() {
+            self.next = self.find_next()?;
         }
-        Ok(Some(row))
+        Ok(self.next.as_ref().and_then(|run| {
+            let end = run.batch.first_row_of(until, run.rows.clone());
+            (end > run.rows.start).then(|| Run { batch: run.batch.clone(), rows: run.rows.start..end })
+        }))
     }
 
-    /// The position of the row that comes next, after reading all row groups that may come before it.
-    #[inline]
-    fn least(&mut self) -> Result<Option<usize>> {
+    /// Goes on behind the first `rows` rows of what [`next`](Self::next) returned.
+    pub(super) fn advance(&mut self, rows: usize) {
+        let Some(next) = &mut self.next else { return };
+        next.rows.start += rows;
+        let start = next.rows.start;
+        let id = next.batch.id;
+        if let Some(at) = self.open.iter().position(|run| run.batch.id == id) {
+            self.open[at].rows.start = start;
+            if self.open[at].rows.is_empty() {
+                self.open.swap_remove(at);
+            }
+        }
+        if self.next.as_ref().is_some_and(|next| next.rows.is_empty()) {
+            self.next = None;
+        }
+    }
+
+    fn find_next(&mut self) -> Result<Option<Run>> {
         loop {
-            let least = match self.open.len() {
-                1 => Some(0),
-                open => (0..open).min_by(|&a, &b| self.open[a].compare(&self.open[b])),
-            };
-            let until = least.map_or(u32::MAX - 1, |least| u32::from(self.open[least].key_group()));
-            if self.next_group > until {
-                return Ok(least);
+            let least = self.open.iter().min_by(|a, b| a.compare_start(b));
+            let until = least.map_or(END - 1, Run::key_group);
+            let waiting = self.next_file();
+            match (waiting, least) {
+                (Some((group, file)), _) if group <= until => self.read_next(file)?,
+                (_, None) => return Ok(None),
+                (waiting, Some(least)) => {
+                    // Up to where a row of another file may come in between.
+                    let bound = waiting.map_or(END, |(group, _)| group);
+                    let mut end = least.batch.first_row_of(bound, least.rows.clone());
+                    for other in self.open.iter().filter(|other| other.batch.id != least.batch.id) {
+                        end = end.min(least.end_before(other));
+                    }
+                    let rows = least.rows.start..end;
+                    if rows.is_empty() {
+                        let found = "a key that another file has too";
+                        return Err(self.files.damaged(least.batch.id.file, found, "each key once"));
+                    }
+                    return Ok(Some(Run { batch: least.batch.clone(), rows }));
+                }
             }
-            self.read_next()?;
         }
     }
 
-    fn read_next(&mut self) -> Result<()> {
-        if let Some(id) = self.next_file().and_then(|(_, file)| self.waiting[file].pop()) {
+    fn read_next(&mut self, file: usize) -> Result<()> {
+        if let Some(id) = self.waiting[file].pop() {
             let batch = self.files.read(id)?;
-            if batch.rows() > 0 {
-                self.open.push(Row { batch, row: 0 });
+            let rows = 0..batch.rows();
+            if !rows.is_empty() {
+                self.open.push(Run { batch, rows });
             }
         }
-        self.next_group = self.next_file().map_or(u32::MAX, |(group, _)| group);
         Ok(())
     }
 
     /// The least key group that waits in a file that is not being read, and the file.
     fn next_file(&self) -> Option<(u32, usize)> {
-        let is_open = |file: usize| self.open.iter().any(|row| row.batch.id.file == file);
+        let is_open = |file: usize| self.open.iter().any(|run| run.batch.id.file == file);
         let first = |file: usize| {
             let id = self.waiting[file].last().filter(|_| !is_open(file))?;
             Some((u32::from(self.files.first_key_group(*id)), file))

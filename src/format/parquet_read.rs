@@ -17,11 +17,13 @@ use std::ops::Range;
 
 /// Which columns are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum Wanted<'a> {
     /// All.
     All,
     /// The first two of keyed state: the key group and the key.
     Keys,
+    /// Some leaf columns, in order.
+    Leaves(&'a [usize]),
 }
 
 impl ParquetFile {
@@ -38,17 +40,39 @@ impl ParquetFile {
             for (leaf, place) in group.leaves.iter().enumerate() {
                 let start = (place.bytes.start - first.bytes.start) as usize;
                 let bytes = &all[start..start + (place.bytes.end - place.bytes.start) as usize];
-                let mut hasher = chunk_hasher(self.metadata.metadata().row_group(index).column(leaf));
-                hasher.update(bytes);
-                let (found, wanted) = (hasher.digest128(), self.chunk_hashes(index)[leaf]);
-                if found != wanted {
-                    let found = format!("{} with the hash {found:032x}", self.place(index, leaf));
-                    return Err(self.damage(found, format!("{wanted:032x}")));
-                }
+                self.check_chunk(index, leaf, bytes)?;
             }
             parts.push((first.bytes.start, all));
         }
         self.decode(Sparse::new(self.source.size(), parts), index, Wanted::All, 0..group.rows)
+    }
+
+    /// Reads some leaf columns of a row group, each with the levels around it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group or column.
+    pub(crate) fn read_leaves(&self, index: usize, leaves: &[usize]) -> Result<RecordBatch> {
+        let group = &self.groups[index];
+        let mut parts = Vec::with_capacity(leaves.len());
+        for &leaf in leaves {
+            let place = &group.leaves[leaf];
+            let bytes = self.read(place.bytes.clone())?;
+            self.check_chunk(index, leaf, &bytes)?;
+            parts.push((place.bytes.start, bytes));
+        }
+        self.decode(Sparse::new(self.source.size(), parts), index, Wanted::Leaves(leaves), 0..group.rows)
+    }
+
+    fn check_chunk(&self, index: usize, leaf: usize, bytes: &[u8]) -> Result<()> {
+        let mut hasher = chunk_hasher(self.metadata.metadata().row_group(index).column(leaf));
+        hasher.update(bytes);
+        let (found, wanted) = (hasher.digest128(), self.chunk_hashes(index)[leaf]);
+        if found == wanted {
+            return Ok(());
+        }
+        let found = format!("{} with the hash {found:032x}", self.place(index, leaf));
+        Err(self.damage(found, format!("{wanted:032x}")))
     }
 
     /// Reads some rows of a row group, and of its pages only those that hold them.
@@ -56,7 +80,12 @@ impl ParquetFile {
     /// # Panics
     ///
     /// If there is no such row group.
-    pub(crate) fn read_rows(&self, index: usize, rows: Range<usize>, wanted: Wanted) -> Result<RecordBatch> {
+    pub(crate) fn read_rows(
+        &self,
+        index: usize,
+        rows: Range<usize>,
+        wanted: Wanted<'_>,
+    ) -> Result<RecordBatch> {
         let rows = rows.start.min(self.groups[index].rows)..rows.end.min(self.groups[index].rows);
         let mut parts = Vec::new();
         for leaf in 0..self.leaf_count() {
@@ -107,12 +136,21 @@ impl ParquetFile {
         Err(self.damage(format!("{} with the hash {found:08x}", place()), format!("{wanted:08x}")))
     }
 
-    fn decode(&self, bytes: Sparse, index: usize, wanted: Wanted, rows: Range<usize>) -> Result<RecordBatch> {
+    fn decode(
+        &self,
+        bytes: Sparse,
+        index: usize,
+        wanted: Wanted<'_>,
+        rows: Range<usize>,
+    ) -> Result<RecordBatch> {
         let schema = self.metadata.schema();
         let count = rows.end - rows.start;
         let mask = match wanted {
             Wanted::All => ProjectionMask::all(),
             Wanted::Keys => ProjectionMask::roots(self.metadata.parquet_schema(), [0, 1]),
+            Wanted::Leaves(leaves) => {
+                ProjectionMask::leaves(self.metadata.parquet_schema(), leaves.iter().copied())
+            }
         };
         let batch = guarded(&self.path, &format!("row group {index}"), || {
             let mut builder =
@@ -133,6 +171,9 @@ impl ParquetFile {
             }
             let batch = builder.build()?.next().transpose()?;
             let batch = batch.ok_or_else(|| ParquetError::General("no rows".to_owned()))?;
+            if let Wanted::Leaves(_) = wanted {
+                return Ok(batch); // of a schema of its own
+            }
             // With the very schema of the manifest; this also finds nulls where there must be none.
             let names: Vec<_> = (0..batch.num_columns()).collect();
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -82,6 +82,21 @@ impl StateFile {
         self.inner.file.read_row_group(index)
     }
 
+    /// Reads some leaf columns of a row group, given by their positions in [`chunk_hashes`](Self::chunk_hashes).
+    ///
+    /// The batch has the columns that they belong to, structs with the chosen fields alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_row_group`](Self::read_row_group).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group or column.
+    pub fn read_leaves(&self, row_group: usize, leaves: &[usize]) -> Result<RecordBatch> {
+        self.inner.file.read_leaves(row_group, leaves)
+    }
+
     /// Reads some rows of a row group, and only the pages that hold them, each checked against its hash.
     ///
     /// # Errors

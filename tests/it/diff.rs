@@ -272,6 +272,51 @@ fn nested_structs_are_taken_apart_and_lists_are_not() {
 }
 
 #[test]
+fn a_key_that_lies_in_two_files_is_damage() {
+    let rows = |by| (0..9).map(|i| (room(i), pair(i + by, None))).collect();
+    let schemas = [schema(1, pair_type())];
+    let twice = savepoint(&DataType::String, &schemas, vec![file(0, rows(0)), file(0, rows(1))]);
+    let other = savepoint(&DataType::String, &schemas, vec![file(0, vec![(room(500), pair(0, None))])]);
+    let error = diff(&twice, &other, &DiffOptions { operator: None, limit: 0 }).unwrap_err().to_string();
+    assert!(error.contains("a key that another file has too"), "{error}");
+}
+
+#[test]
+fn of_row_groups_with_the_same_keys_only_the_columns_that_changed_are_read() {
+    // In two directories, so that bytes can be changed on disk.
+    let write = |dir: &std::path::Path, by: i64| {
+        let store = pitlane::storage::LocalStore::open(dir).unwrap();
+        let mut manifest = sample::write_files(&MemoryStore::new(), "", 4);
+        let columns = keyed(DataType::String, DataType::Tuple(vec![DataType::I64, DataType::I64]), 16);
+        let mut writer = StateFileWriter::create(&store, "", "state/x.parquet", &columns).unwrap();
+        let value = |i: i64| {
+            Value::Tuple(vec![Value::Int((i * 7919).into()), Value::Int((i * i + by * (i % 2)).into())])
+        };
+        let rows: Vec<_> = (0..5000).map(|i| (room(i), value(i))).collect();
+        writer.write(&sorted(&columns, &rows)).unwrap();
+        manifest.operators.truncate(1);
+        let state = &mut manifest.operators[0].states[0];
+        state.schemas = vec![schema(1, columns.value)];
+        state.files = vec![writer.finish(0).unwrap()];
+        publish(&store, "", &seal(&manifest)).unwrap();
+        Savepoint::open(dir).unwrap()
+    };
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (before, after) = (write(one.path(), 0), write(two.path(), 1));
+    // The first column of the values lies before the second; the keys lie before both.
+    let path = one.path().join("state/x.parquet");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let other = std::fs::read(two.path().join("state/x.parquet")).unwrap();
+    let first_difference = bytes.iter().zip(&other).position(|(a, b)| a != b).unwrap();
+    bytes[first_difference - 5000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let counted = |limit| diff(&before, &after, &DiffOptions { operator: None, limit });
+    let state = counted(0).unwrap().states.remove(0);
+    assert_eq!((state.counts.changed, state.fields), (2500, vec![("f1".to_owned(), 2500)]));
+    assert!(counted(1).unwrap_err().to_string().contains("is damaged"), "a list needs the whole rows");
+}
+
+#[test]
 fn the_list_of_keys_is_limited_and_the_counts_are_not() {
     let rows = |from, by| (from..100).map(|i| (room(i), pair(i + by, None))).collect();
     let schemas = [schema(1, pair_type())];
@@ -296,6 +341,18 @@ fn one_key_is_compared_without_the_others() {
     for key in 10..20 {
         assert_eq!(one(key).as_ref(), listed.iter().find(|diff| diff.key == Some(room(key))));
     }
+}
+
+fn release_1() -> Schema {
+    schema(1, DataType::Struct(vec![Field::new("at", DataType::I32)]))
+}
+
+fn release_2() -> Schema {
+    let mut at_ms = Field::new("at_ms", DataType::I64);
+    at_ms.was = Some("at".to_owned());
+    let mut by = Field::new("by", DataType::String);
+    by.default = Some("nobody".into());
+    schema(2, DataType::Struct(vec![at_ms, by]))
 }
 
 /// What a plain comparison of two maps finds, by key.
@@ -395,7 +452,13 @@ proptest! {
             }
         }
         let wanted = expected(&before, &after);
-        let state = only(&dealt(kind, &before, shapes.0), &dealt(kind, &after, shapes.1));
+        let (old, new) = (dealt(kind, &before, shapes.0), dealt(kind, &after, shapes.1));
+        let state = only(&old, &new);
+        for limit in [0, 3] {
+            let short = diff(&old, &new, &DiffOptions { operator: None, limit }).unwrap().states.remove(0);
+            prop_assert_eq!((short.counts, &short.fields), (state.counts, &state.fields));
+            prop_assert_eq!(&short.keys[..], &state.keys[..limit.min(state.keys.len())]);
+        }
         let found: BTreeMap<_, _> = state
             .keys
             .iter()
@@ -419,5 +482,54 @@ proptest! {
             }
         }
         prop_assert_eq!(state.fields.into_iter().collect::<BTreeMap<_, _>>(), fields);
+    }
+    #[test]
+    fn half_migrated_savepoints_compare_by_the_rules_key_by_key(
+        before in proptest::collection::btree_map(0..60i64, (any::<bool>(), 0..3i64, any::<bool>()), 0..60),
+        after in proptest::collection::btree_map(0..60i64, (any::<bool>(), 0..3i64, any::<bool>()), 0..60),
+        strides in (1u16..5, 1u16..5),
+    ) {
+        let schemas = [release_2(), release_1()];
+        // Of a value: whether it lies under the newer schema, its number, and whether it has a name if it can.
+        let value = |(newer, at, named): &(bool, i64, bool)| {
+            let number = Value::Int((*at).into());
+            let by = text(if *named { "ana" } else { "nobody" });
+            Value::Struct(match newer {
+                true => vec![("at_ms".to_owned(), number), ("by".to_owned(), by)],
+                false => vec![("at".to_owned(), number)],
+            })
+        };
+        let dealt = |rows: &BTreeMap<i64, (bool, i64, bool)>, stride| {
+            let under = |newer: bool| rows.iter().filter(|(_, v)| v.0 == newer).map(|(k, v)| (room(*k), value(v))).collect();
+            let files = [(0, true), (1, false)].map(|(schema, newer)| File { schema, rows: under(newer), stride });
+            savepoint(&DataType::String, &schemas, files.into())
+        };
+        let mut wanted = Counts::default();
+        for (key, new) in &after {
+            let Some(old) = before.get(key) else {
+                wanted.added += 1;
+                continue;
+            };
+            let read = |v: &(bool, i64, bool)| (v.1, v.0 && v.2);
+            wanted.changed += u64::from(read(old) != read(new));
+            wanted.migrated += u64::from(read(old) == read(new) && old.0 != new.0);
+        }
+        wanted.removed = before.keys().filter(|key| !after.contains_key(key)).count() as u64;
+        let (old, new) = (dealt(&before, strides.0), dealt(&after, strides.1));
+        let state = only(&old, &new);
+        prop_assert_eq!(state.counts, wanted);
+        for KeyDiff { key, change } in &state.keys {
+            let is = |side: &BTreeMap<i64, (bool, i64, bool)>| (0..60).find(|i| Some(room(*i)) == *key).and_then(|i| side.get(&i)).map(value);
+            let (old, new) = match change {
+                KeyChange::Added { after } => (None, Some(after)),
+                KeyChange::Removed { before } => (Some(before), None),
+                KeyChange::Changed { before, after, .. } => (Some(before), Some(after)),
+                KeyChange::NeedsCode { .. } => panic!("{change:?}"),
+            };
+            prop_assert_eq!((old.cloned(), new.cloned()), (is(&before), is(&after)), "values as they were stored");
+        }
+        let short = diff(&old, &new, &DiffOptions { operator: None, limit: 2 }).unwrap().states.remove(0);
+        prop_assert_eq!((short.counts, &short.fields), (state.counts, &state.fields));
+        prop_assert_eq!(&short.keys[..], &state.keys[..2.min(state.keys.len())]);
     }
 }
