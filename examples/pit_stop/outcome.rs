@@ -3,7 +3,6 @@
 use crate::flights::{AircraftV1, AircraftV2, DelaysToV2, DelaysV1, DelaysV2};
 use crate::oracle::Outcome;
 use pitlane::migrate::Chain;
-use pitlane::model::{DataType, value_at};
 use pitlane::savepoint::Savepoint;
 use pitlane::{BoxError, State};
 use serde_json::{Value, json};
@@ -17,20 +16,21 @@ pub fn read(out: &Path, image: &Path, second: bool) -> Result<Outcome, BoxError>
         read_sink(&out.join(sink), sink, key, &mut output)?;
     }
     let savepoint = Savepoint::open(image)?;
+    let (carriers, aircraft) = (("carriers", "accumulator"), ("aircraft", "state"));
     let mut state = BTreeMap::new();
     if second {
-        let delays = Chain::<DelaysV2>::current(2).then(DelaysToV2);
-        read_state(&savepoint, "carriers", &delays, |d| json!(d), &mut state)?;
-        let aircraft = |a: AircraftV2| {
-            let AircraftV2 { bound_for, back_ms, alerts, worst_wait_min } = a;
+        let chain = Chain::<DelaysV2>::current(2).then(DelaysToV2);
+        read_state(&savepoint, carriers, chain, |delays| json!(delays), &mut state)?;
+        let show = |AircraftV2 { bound_for, back_ms, alerts, worst_wait_min }| {
             json!({"bound_for": bound_for, "back_ms": back_ms, "alerts": alerts,
                 "worst_wait_min": worst_wait_min})
         };
-        read_state(&savepoint, "aircraft", &Chain::current(2), aircraft, &mut state)?;
+        read_state(&savepoint, aircraft, Chain::current(2), show, &mut state)?;
     } else {
-        read_state(&savepoint, "carriers", &Chain::<DelaysV1>::current(1), |d| json!(d), &mut state)?;
-        let aircraft = |a: AircraftV1| json!({"dest": a.dest, "back_ms": a.back_ms, "alerts": a.alerts});
-        read_state(&savepoint, "aircraft", &Chain::current(1), aircraft, &mut state)?;
+        let chain = Chain::<DelaysV1>::current(1);
+        read_state(&savepoint, carriers, chain, |delays| json!(delays), &mut state)?;
+        let show = |AircraftV1 { dest, back_ms, alerts }| json!({"dest": dest, "back_ms": back_ms, "alerts": alerts});
+        read_state(&savepoint, aircraft, Chain::current(1), show, &mut state)?;
     }
     Ok(Outcome { output, state })
 }
@@ -61,32 +61,18 @@ fn read_sink(
     Ok(())
 }
 
-/// Reads the only state of an operator, each value taken to the type `S` as the job would at first touch.
+/// Reads a state of an operator, each value taken to the type `S` as the job would at first touch.
 fn read_state<S: State>(
     savepoint: &Savepoint,
-    operator: &str,
-    chain: &Chain<S>,
+    (operator, name): (&str, &str),
+    chain: Chain<S>,
     show: impl Fn(S) -> Value,
     state: &mut BTreeMap<(String, String), Value>,
 ) -> Result<(), BoxError> {
-    let view = savepoint.operator(operator)?;
-    let view = view.states().next().ok_or("an operator without state")?;
-    for scanned in view.scan() {
-        let scanned = scanned?;
-        let route = chain.route(&view.entry().schemas[scanned.schema]).map_err(|e| format!("{e:?}"))?;
-        let column =
-            |name: &str| scanned.batch.column_by_name(name).ok_or_else(|| format!("no column {name}"));
-        let (keys, values) = (column("key")?, route.open(column("value")?)?);
-        for row in 0..values.len() {
-            let key = value_at(keys, &DataType::String, row)?;
-            let value = values.read(row, &|| key.clone()).map_err(|e| e.source)?;
-            let key = key.to_json().as_str().ok_or("a key that is not text")?.to_owned();
-            if let Some(value) = value {
-                let twice = state.insert((operator.to_owned(), key.clone()), show(value));
-                if twice.is_some() {
-                    return Err(format!("{operator} has {key} twice").into());
-                }
-            }
+    for row in savepoint.operator(operator)?.state(name)?.rows::<String, S>(chain)? {
+        let (key, value) = row?;
+        if state.insert((operator.to_owned(), key.clone()), show(value)).is_some() {
+            return Err(format!("{operator} has {key} twice").into());
         }
     }
     Ok(())
