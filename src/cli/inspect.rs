@@ -25,7 +25,7 @@ pub(super) struct InspectArgs {
 }
 
 const EXAMPLES: &str = "Examples:
-  pitlane inspect pitlane-data/flights/savepoints/000012
+  pitlane inspect pitlane-data/flights/savepoints/0000000012-a0001
   pitlane inspect SAVEPOINT carriers/delays
   pitlane inspect SAVEPOINT --json | jq '.operators[].states[] | {name, rows}'";
 

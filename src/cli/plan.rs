@@ -20,7 +20,7 @@ pub(super) struct PlanArgs {
     savepoint: NamedArgs,
     /// The binary of the job
     job: PathBuf,
-    /// What the job is started with
+    /// What to call the binary with, before `describe`
     #[arg(last = true)]
     args: Vec<OsString>,
     /// Leave behind state of this operator that the job does not have; may be given several times
@@ -36,7 +36,7 @@ pub(super) struct PlanArgs {
 
 const EXAMPLES: &str = "Examples:
   pitlane plan SAVEPOINT ./flights_v2
-  pitlane plan SAVEPOINT ./flights_v2 -- --input january.csv
+  pitlane plan SAVEPOINT ./jobs -- flights-v2
   pitlane plan SAVEPOINT ./flights_v2 --drop-unmatched print-old --json
 
 Exit status: 0 the job can start; 1 it cannot, or a decision is needed; 2 it could not be found out.";

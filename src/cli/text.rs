@@ -72,6 +72,16 @@ pub(super) fn duration(ms: u64) -> String {
     }
 }
 
+/// Text from a file or a job, which must not steer the terminal: control characters are shown by their numbers.
+fn harmless(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
 /// The side on which the cells of a column line up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
@@ -101,7 +111,7 @@ impl Table {
 
     /// Adds a row; cells beyond the last column are not shown.
     pub(super) fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        self.rows.push(cells.into_iter().map(|cell| harmless(cell.into())).collect());
     }
 
     /// Writes the rows, each after `indent`, without spaces at their ends.
@@ -173,6 +183,15 @@ mod tests {
     fn durations_have_two_units() {
         let shown = [999, 8_250, 61_000, 3_660_000, 1_137_600_000].map(duration);
         assert_eq!(shown, ["999 ms", "8.2 s", "1 min 1 s", "1 h 1 min", "13 d 4 h"]);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let mut table = Table::new(&[""]);
+        table.row(["a\u{1b}[2Jb\nä"]);
+        let mut out = Vec::new();
+        table.write(&mut out, "").unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "a\\u{1b}[2Jb\\nä\n");
     }
 
     #[test]

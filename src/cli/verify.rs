@@ -26,7 +26,7 @@ pub(super) struct VerifyArgs {
 }
 
 const EXAMPLES: &str = "Examples:
-  pitlane verify pitlane-data/flights/savepoints/000012
+  pitlane verify pitlane-data/flights/savepoints/0000000012-a0001
   pitlane verify SAVEPOINT --fast && echo ready to resume
 
 Exit status: 0 no damage; 1 damage; 2 not a savepoint, or one that cannot be read.";
