@@ -16,6 +16,7 @@ mod graph;
 mod history;
 mod image;
 mod job;
+mod metrics;
 mod operator;
 mod operators;
 mod runtime;

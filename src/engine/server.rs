@@ -78,7 +78,10 @@ fn answer(mut stream: UnixStream, board: &Board, events: &Sender<Event>) {
 fn obey(command: Command, board: &Board, events: &Sender<Event>) -> Response {
     let (event, reply) = match command {
         Command::Status => return Response::json(200, &board.status()),
-        Command::Metrics => return Response::error(404, "this job has no metrics", None),
+        Command::Metrics => {
+            let text = super::metrics::render(&board.status());
+            return Response::text(200, "text/plain; version=0.0.4; charset=utf-8", text);
+        }
         Command::Cancel => {
             return match events.send(Event::Cancel) {
                 Ok(()) => Response::json(200, &board.status()),

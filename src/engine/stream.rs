@@ -97,6 +97,50 @@ impl<T: Record> Stream<T> {
         self.stateless("flat_map", move |record, out| out.extend(f(record)))
     }
 
+    /// Looks at each record on its way.
+    pub fn inspect(&self, mut look: impl FnMut(&T) + Clone + Send + 'static) -> Stream<T> {
+        self.stateless("inspect", move |record, out| {
+            look(&record);
+            out.push(record);
+        })
+    }
+
+    /// Joins the records of another stream of the same job; the watermark is the earlier of both.
+    ///
+    /// # Panics
+    ///
+    /// If the streams belong to two jobs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pitlane::connectors::Generator;
+    /// use pitlane::engine::Job;
+    ///
+    /// let job = Job::new("readings");
+    /// let indoors = job.source(Generator::new(1, 10, |_, n| n)).uid("indoors");
+    /// let outdoors = job.source(Generator::new(1, 10, |_, n| n + 100)).uid("outdoors");
+    /// let highest = indoors.union(&outdoors).key_by(|_| 0u8).max_by(|reading| *reading).uid("highest");
+    /// ```
+    pub fn union(&self, other: &Stream<T>) -> Stream<T> {
+        assert!(Rc::ptr_eq(&self.graph, &other.graph), "a union is of streams of one job");
+        Stream::add(
+            &self.graph,
+            Node {
+                kind: "union",
+                uid: None,
+                inputs: vec![self.node, other.node],
+                role: Role::Stateless,
+                open: Box::new(|_, _| {
+                    let pass = |record: T, out: &mut Vec<T>| out.push(record);
+                    Ok(Opened::Operator(Box::new(Stateless::new(pass))))
+                }),
+                describe: Box::new(|_| Ok(Vec::new())),
+                recover: None,
+            },
+        )
+    }
+
     /// Names the operator; needed only for those that hold state, read or write.
     #[must_use]
     pub fn uid(self, uid: &str) -> Self {
@@ -318,6 +362,129 @@ impl<K: Key + Record, T: Record> KeyedStream<K, T> {
             *state = Some(combined);
         };
         self.keyed("reduce", "accumulator", apply)
+    }
+
+    /// Folds the records of each key into a value that starts as `initial`, and sends it each time.
+    ///
+    /// The value is kept as the state `accumulator`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pitlane::connectors::Generator;
+    /// use pitlane::engine::Job;
+    ///
+    /// let job = Job::new("words");
+    /// let letters = job.source(Generator::new(1, 26, |_, n| char::from(b'a' + n as u8))).uid("letters");
+    /// let words = letters
+    ///     .key_by(|letter| letter.is_ascii_lowercase())
+    ///     .fold(String::new(), |word, letter| word.push(letter))
+    ///     .uid("words");
+    /// ```
+    pub fn fold<A: State + Record>(
+        &self,
+        initial: A,
+        mut f: impl FnMut(&mut A, T) + Clone + Send + 'static,
+    ) -> StatefulStream<A, A> {
+        let apply = move |_: &K, state: &mut Option<A>, record: T, out: &mut Vec<A>| {
+            let value = state.get_or_insert_with(|| initial.clone());
+            f(value, record);
+            out.push(value.clone());
+        };
+        self.keyed("fold", "accumulator", apply)
+    }
+
+    /// Counts the records of each key, and sends key and count each time.
+    ///
+    /// The count is kept as the state `count`.
+    pub fn count(&self) -> StatefulStream<u64, (K, u64)> {
+        let apply = |key: &K, state: &mut Option<u64>, _: T, out: &mut Vec<(K, u64)>| {
+            let count = state.unwrap_or(0) + 1;
+            *state = Some(count);
+            out.push((key.clone(), count));
+        };
+        self.keyed("count", "count", apply)
+    }
+
+    /// Adds up what `of` finds in the records of each key, and sends key and sum each time.
+    ///
+    /// The sum is kept as the state `sum`. It starts as the first record's value.
+    pub fn sum<N: State + Record + std::ops::Add<Output = N>>(
+        &self,
+        mut of: impl FnMut(&T) -> N + Clone + Send + 'static,
+    ) -> StatefulStream<N, (K, N)> {
+        let apply = move |key: &K, state: &mut Option<N>, record: T, out: &mut Vec<(K, N)>| {
+            let added = of(&record);
+            let sum = match state.take() {
+                None => added,
+                Some(before) => before + added,
+            };
+            out.push((key.clone(), sum.clone()));
+            *state = Some(sum);
+        };
+        self.keyed("sum", "sum", apply)
+    }
+
+    /// Keeps the record of each key for which `by` is least, the earliest of equals, and sends it each time.
+    ///
+    /// The record is kept as the state `accumulator`.
+    pub fn min_by<B: PartialOrd>(
+        &self,
+        mut by: impl FnMut(&T) -> B + Clone + Send + 'static,
+    ) -> StatefulStream<T, T>
+    where
+        T: State,
+    {
+        self.best("min_by", move |kept, new| by(new) < by(kept))
+    }
+
+    /// Keeps the record of each key for which `by` is greatest, the earliest of equals, and sends it each time.
+    ///
+    /// The record is kept as the state `accumulator`.
+    pub fn max_by<B: PartialOrd>(
+        &self,
+        mut by: impl FnMut(&T) -> B + Clone + Send + 'static,
+    ) -> StatefulStream<T, T>
+    where
+        T: State,
+    {
+        self.best("max_by", move |kept, new| by(new) > by(kept))
+    }
+
+    /// Keeps the least record of each key, and sends it each time.
+    pub fn min(&self) -> StatefulStream<T, T>
+    where
+        T: State + PartialOrd,
+    {
+        self.best("min", |kept, new| new < kept)
+    }
+
+    /// Keeps the greatest record of each key, and sends it each time.
+    pub fn max(&self) -> StatefulStream<T, T>
+    where
+        T: State + PartialOrd,
+    {
+        self.best("max", |kept, new| new > kept)
+    }
+
+    /// Keeps one record a key: a new one takes the place of the old one if it is `better(old, new)`.
+    fn best(
+        &self,
+        kind: &'static str,
+        mut better: impl FnMut(&T, &T) -> bool + PerWorker,
+    ) -> StatefulStream<T, T>
+    where
+        T: State,
+    {
+        let apply = move |_: &K, state: &mut Option<T>, record: T, out: &mut Vec<T>| {
+            let kept = match state.take() {
+                Some(kept) if !better(&kept, &record) => kept,
+                _ => record,
+            };
+            out.push(kept.clone());
+            *state = Some(kept);
+        };
+        self.keyed(kind, "accumulator", apply)
     }
 
     fn keyed<S: State, O: Record, F>(&self, kind: &'static str, state: &str, apply: F) -> StatefulStream<S, O>

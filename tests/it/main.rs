@@ -13,6 +13,8 @@ mod engine;
 mod hostile;
 mod keys;
 mod manifest;
+#[cfg(feature = "engine")]
+mod operators;
 mod parquet_file;
 mod refusals;
 #[cfg(feature = "engine")]

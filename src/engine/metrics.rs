@@ -1,0 +1,146 @@
+//! What a running job tells a Prometheus server: its status, in the text format.
+//!
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>
+
+use crate::control::JobStatus;
+use std::fmt::Write as _;
+
+/// One metric: a help line, a type line, and a line for each thing that has it.
+struct Metric<'a> {
+    name: &'a str,
+    kind: &'a str,
+    help: &'a str,
+}
+
+const COUNTER: &str = "counter";
+const GAUGE: &str = "gauge";
+
+/// Shows `status` in the text format.
+pub(crate) fn render(status: &JobStatus) -> String {
+    let job = [("job", status.job.as_str())];
+    let mut text = String::new();
+    let info = [
+        ("job", status.job.as_str()),
+        ("release", &status.release),
+        ("branch", &status.branch),
+        ("state", status.state.as_str()),
+    ];
+    let metric = |name, kind, help| Metric { name, kind, help };
+    metric("pitlane_job_info", GAUGE, "What runs; always 1.").write(&mut text, [(&info[..], 1.0)]);
+    let one = |value: f64| [(&job[..], value)];
+    metric("pitlane_attempt", GAUGE, "The number of the job's attempt.")
+        .write(&mut text, one(status.attempt as f64));
+    metric("pitlane_workers", GAUGE, "The number of workers.")
+        .write(&mut text, one(f64::from(status.workers)));
+    metric("pitlane_epoch", GAUGE, "The epoch that is open.").write(&mut text, one(status.epoch as f64));
+    if let Some(last) = &status.last_checkpoint {
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        metric("pitlane_checkpoint_epoch", GAUGE, "The epoch of the last checkpoint or savepoint.")
+            .write(&mut text, one(last.epoch as f64));
+        metric(
+            "pitlane_checkpoint_timestamp_seconds",
+            GAUGE,
+            "When the last checkpoint or savepoint was committed.",
+        )
+        .write(&mut text, one(seconds(last.at_ms)));
+        metric("pitlane_checkpoint_duration_seconds", GAUGE, "How long it took, from request to commit.")
+            .write(&mut text, one(seconds(last.duration_ms)));
+        metric("pitlane_checkpoint_size_bytes", GAUGE, "Its size.")
+            .write(&mut text, one(last.size_bytes as f64));
+    }
+    if let Some(watermark_ms) = status.watermark_ms {
+        metric(
+            "pitlane_watermark_seconds",
+            GAUGE,
+            "The watermark of the sources at the last checkpoint or savepoint.",
+        )
+        .write(&mut text, one(watermark_ms as f64 / 1000.0));
+    }
+    let by_operator = |value: fn(&crate::control::OperatorStatus) -> u64| {
+        status
+            .operators
+            .iter()
+            .map(move |o| ([("job", status.job.as_str()), ("uid", o.uid.as_str())], value(o) as f64))
+    };
+    metric(
+        "pitlane_records_in_total",
+        COUNTER,
+        "Records that an operator has taken since the attempt began.",
+    )
+    .write(&mut text, by_operator(|o| o.records_in));
+    metric(
+        "pitlane_records_out_total",
+        COUNTER,
+        "Records that an operator has sent since the attempt began.",
+    )
+    .write(&mut text, by_operator(|o| o.records_out));
+    let by_state = |value: fn(&crate::control::StateStatus) -> u64| {
+        status.operators.iter().flat_map(move |o| {
+            o.states.iter().map(move |s| {
+                let labels =
+                    [("job", status.job.as_str()), ("uid", o.uid.as_str()), ("state", s.name.as_str())];
+                (labels, value(s) as f64)
+            })
+        })
+    };
+    metric("pitlane_state_entries", GAUGE, "Entries of a state, migrated or not.")
+        .write(&mut text, by_state(|s| s.entries));
+    metric("pitlane_state_unmigrated_entries", GAUGE, "Entries that still wait for their migration.")
+        .write(&mut text, by_state(|s| s.unmigrated_entries()));
+    text
+}
+
+impl Metric<'_> {
+    fn write<'l, L: AsRef<[(&'l str, &'l str)]>>(
+        &self,
+        text: &mut String,
+        samples: impl IntoIterator<Item = (L, f64)>,
+    ) {
+        let Self { name, kind, help } = self;
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let labels: Vec<_> = labels
+                .as_ref()
+                .iter()
+                .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+                .collect();
+            let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
+        }
+    }
+}
+
+/// Escapes a label's value.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_becomes_samples_with_help_and_type() {
+        let status: JobStatus = serde_json::from_value(serde_json::json!({
+            "id": "flights-1", "job": "fl\"ights", "release": "1", "branch": "main", "attempt": 2, "pid": 1,
+            "workers": 3, "state": "running", "started_ms": 0, "epoch": 7, "data_dir": "/d",
+            "operators": [{
+                "uid": "carriers", "kind": "reduce", "records_in": 5, "records_out": 4,
+                "states": [{
+                    "name": "accumulator", "schema_version": 2, "entries": 9,
+                    "unmigrated": [{"schema_version": 1, "entries": 3}],
+                }],
+            }],
+        }))
+        .unwrap();
+        let text = render(&status);
+        for line in [
+            "# TYPE pitlane_records_in_total counter",
+            "pitlane_records_in_total{job=\"fl\\\"ights\",uid=\"carriers\"} 5",
+            "pitlane_state_unmigrated_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 3",
+            "pitlane_workers{job=\"fl\\\"ights\"} 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+        }
+    }
+}
