@@ -163,9 +163,9 @@ impl<W: Write + Send> ParquetWriter<W> {
         metadata.for_each(|pair| self.writer.append_key_value_metadata(pair));
         self.writer.flush().map_err(Error::io("write", &self.path))?;
         self.writer.inner_mut().start_tail();
-        let sink = self.writer.into_inner().map_err(parquet_failed(&self.path))?;
-        let (mut inner, seen) = sink.finish();
-        inner.flush().map_err(Error::io("write", &self.path))?;
+        let failed = parquet_failed(&self.path);
+        self.writer.finish().map_err(&failed)?;
+        let (inner, seen) = self.writer.inner_mut().end().ok_or_else(|| failed(odd("a file twice")))?;
         let max_parallelism = self.columns.max_parallelism;
         let entry = FileEntry {
             path: String::new(),

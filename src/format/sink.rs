@@ -12,7 +12,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// A writer that hashes.
 pub(super) struct Sink<W> {
-    inner: W,
+    /// Nothing after the end.
+    inner: Option<W>,
     file: Sha256,
     written: u64,
     tail: Option<(Sha256, u64)>,
@@ -33,7 +34,7 @@ pub(super) struct Seen {
 impl<W: Write> Sink<W> {
     pub(super) fn new(inner: W) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             file: Sha256::new(),
             written: 0,
             tail: None,
@@ -58,16 +59,24 @@ impl<W: Write> Sink<W> {
         self.tail = Some((Sha256::new(), 0));
     }
 
-    /// Returns the writer below and what went through.
-    pub(super) fn finish(self) -> (W, Seen) {
-        let (tail, tail_bytes) = self.tail.unwrap_or_default();
+    /// Takes the writer below out, and returns it with what went through; `None` if it was taken before.
+    ///
+    /// The Parquet library gives its writer up only together with what it still buffers, and hides the error of
+    /// a disk that does not take that.
+    pub(super) fn end(&mut self) -> Option<(W, Seen)> {
+        let inner = self.inner.take()?;
+        let (tail, tail_bytes) = self.tail.take().unwrap_or_default();
         let seen = Seen {
             size_bytes: self.written,
-            sha256: Digest(self.file.finalize().into()),
+            sha256: Digest(std::mem::take(&mut self.file).finalize().into()),
             tail_bytes,
             tail_sha256: Digest(tail.finalize().into()),
         };
-        (self.inner, seen)
+        Some((inner, seen))
+    }
+
+    fn inner(&mut self) -> io::Result<&mut W> {
+        self.inner.as_mut().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     fn hash(&mut self, mut bytes: &[u8]) {
@@ -100,13 +109,14 @@ impl<W: Write> Sink<W> {
 
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
+        let written = self.inner()?.write(bytes)?;
         self.hash(&bytes[..written]);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        // Nothing is left to be flushed after the end.
+        self.inner.as_mut().map_or(Ok(()), W::flush)
     }
 }
 
@@ -132,7 +142,8 @@ mod tests {
             assert_eq!(hashes.pages, [&bytes[..10], &bytes[10..30], &bytes[30..]].map(page_hash));
             sink.start_tail();
             sink.write_all(b"tail").unwrap();
-            let (inner, seen) = sink.finish();
+            let (inner, seen) = sink.end().unwrap();
+            assert!(sink.end().is_none() && sink.write(b"x").is_err());
             assert_eq!((seen.size_bytes, seen.tail_bytes, inner.len()), (108, 4, 108));
             assert_eq!(seen.sha256, Digest(Sha256::digest(&inner).into()));
             assert_eq!(seen.tail_sha256, Digest(Sha256::digest(b"tail").into()));

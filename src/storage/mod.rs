@@ -3,10 +3,12 @@
 //! Paths are relative to the store's root, with `/` between the parts. There is no rename: a file appears
 //! under its final name, and only [`Store::create_new`] makes one appear whole or not at all.
 
+mod faulty;
 mod local;
 mod memory;
 mod paths;
 
+pub use faulty::{Fault, FaultyStore};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 

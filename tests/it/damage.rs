@@ -3,12 +3,10 @@
 use crate::sample;
 use pitlane::format::{StateColumns, layout, parse, seal};
 use pitlane::model::{DataType, FileEntry, Manifest};
-use pitlane::savepoint::{Depth, Report, Savepoint, StateFileWriter, dispose, publish, verify};
-use pitlane::storage::{Blob, LocalStore, MemoryStore, NewFile, Store};
+use pitlane::savepoint::{Depth, Report, Savepoint, StateFileWriter, publish, verify};
+use pitlane::storage::{LocalStore, MemoryStore, Store};
 use pitlane::{Error, Result};
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn small() -> (MemoryStore, Manifest) {
     let store = MemoryStore::new();
@@ -272,129 +270,4 @@ fn a_manifest_that_is_exchanged_after_opening_is_shown() {
     let report = verify(&savepoint, Depth::Fast);
     assert_eq!(report.problems.len(), 1, "{report:?}");
     assert!(names(&report, layout::MANIFEST));
-}
-
-/// A store that fails from some operation on, as if the process had died there.
-#[derive(Debug)]
-struct Failing {
-    inner: MemoryStore,
-    left: Arc<AtomicUsize>,
-}
-
-struct FailingFile {
-    inner: Box<dyn NewFile>,
-    left: Arc<AtomicUsize>,
-}
-
-fn step(left: &AtomicUsize) -> io::Result<()> {
-    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-    taken.map(drop).map_err(|_| io::Error::other("the process is gone"))
-}
-
-impl Store for Failing {
-    fn create(&self, path: &str) -> io::Result<Box<dyn NewFile>> {
-        step(&self.left)?;
-        Ok(Box::new(FailingFile { inner: self.inner.create(path)?, left: self.left.clone() }))
-    }
-
-    fn open(&self, path: &str) -> io::Result<Arc<dyn Blob>> {
-        self.inner.open(path)
-    }
-
-    fn create_new(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        step(&self.left)?;
-        self.inner.create_new(path, bytes)
-    }
-
-    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
-        self.inner.list(prefix)
-    }
-
-    fn delete(&self, path: &str) -> io::Result<()> {
-        step(&self.left)?;
-        self.inner.delete(path)
-    }
-
-    fn describe(&self, path: &str) -> String {
-        self.inner.describe(path)
-    }
-}
-
-impl io::Write for FailingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        step(&self.left)?;
-        self.inner.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl NewFile for FailingFile {
-    fn finish(self: Box<Self>) -> io::Result<()> {
-        step(&self.left)?;
-        self.inner.finish()
-    }
-}
-
-/// Runs `act` on a store that dies after 0, 1, 2, ... operations, until it gets through.
-fn dying(start: &MemoryStore, act: impl Fn(&Failing) -> Result<()>, check: impl Fn(&MemoryStore, bool)) {
-    for operations in 0.. {
-        let inner = copy(start);
-        let store = Failing { inner: inner.clone(), left: Arc::new(AtomicUsize::new(operations)) };
-        let done = act(&store);
-        check(&inner, done.is_ok());
-        if done.is_ok() {
-            assert!(operations >= 5, "{operations} operations");
-            return;
-        }
-    }
-}
-
-/// Clauses PB-1 and PB-2.
-#[test]
-fn a_writer_that_dies_leaves_a_whole_savepoint_or_none() {
-    let columns = sample::keyed(DataType::String, sample::activation_v1(), 16);
-    let rows: Vec<_> = (0..20).map(|i| (sample::room(i), sample::value_v1(i))).collect();
-    let write = |store: &Failing| -> Result<()> {
-        let mut manifest = sample::write_files(&MemoryStore::new(), "", 4);
-        manifest.operators.truncate(1);
-        let state = &mut manifest.operators[0].states[0];
-        state.files.clear();
-        for part in 0..2 {
-            let mut writer = StateFileWriter::create(store, "sp", &format!("state/{part}"), &columns)?;
-            writer.write(&sample::sorted(&columns, &rows[part * 10..(part + 1) * 10]))?;
-            state.files.push(writer.finish(1)?);
-        }
-        publish(store, "sp", &seal(&manifest))
-    };
-    dying(&MemoryStore::new(), write, |left, is_done| {
-        match Savepoint::open_in(Arc::new(left.clone()), "sp") {
-            Ok(savepoint) => assert_eq!(verify(&savepoint, Depth::Full).problems, []),
-            Err(error) => assert!(!is_done && matches!(error, Error::NotASavepoint { .. }), "{error}"),
-        }
-    });
-}
-
-/// Clause PB-7.
-#[test]
-fn a_savepoint_that_is_half_disposed_of_is_none() {
-    let start = MemoryStore::new();
-    sample::savepoint(&start, "sp", 10);
-    sample::savepoint(&start, "sp2", 10);
-    dying(
-        &start,
-        |store| dispose(store, "sp"),
-        |left, is_done| {
-            match Savepoint::open_in(Arc::new(left.clone()), "sp") {
-                Ok(savepoint) => assert_eq!(verify(&savepoint, Depth::Full).problems, []),
-                Err(error) => assert!(matches!(error, Error::NotASavepoint { .. }), "{error}"),
-            }
-            dispose(left, "sp").unwrap();
-            assert!(
-                left.list("sp").unwrap().is_empty() && (is_done || !left.list("sp2").unwrap().is_empty())
-            );
-        },
-    );
 }

@@ -5,6 +5,7 @@
 mod cli;
 mod cli_jobs;
 mod columns;
+mod crash;
 mod damage;
 mod derive;
 mod diff;

@@ -1,0 +1,208 @@
+//! A store that fails on purpose: what a writer leaves behind is tested at each of its calls.
+//!
+//! Calls that change something are counted. The one that is chosen fails in a chosen way, and what was written
+//! but not made durable before it is lost or torn, as after a crash at worst.
+
+use super::{Blob, NewFile, Store};
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a call fails, and those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The process is gone: neither this call nor a later one does anything.
+    Gone,
+    /// The process is gone in the middle: half of the call is done, and half of what was written stays.
+    Torn,
+    /// The process is gone, or the disk fails, right after the call was done: it is done, and fails.
+    Late,
+    /// The disk is full: this call and all later ones that write fail, a write after its half; deleting goes on.
+    Full,
+    /// The disk fails once to make something durable: the content is lost, and later calls go well.
+    Sync,
+}
+
+impl Fault {
+    /// Every way to fail.
+    pub const ALL: [Self; 5] = [Self::Gone, Self::Torn, Self::Late, Self::Full, Self::Sync];
+}
+
+/// A store over another one that fails at a chosen call. Clones share the count.
+#[derive(Clone)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    fault: Fault,
+    /// The number of calls that go well.
+    sound: usize,
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore").field("fault", &self.fault).field("sound", &self.sound).finish()
+    }
+}
+
+impl FaultyStore {
+    /// Makes a store in which `sound` calls go well and the next one fails.
+    pub fn new(inner: Arc<dyn Store>, fault: Fault, sound: usize) -> Self {
+        Self { inner, fault, sound, calls: Arc::default() }
+    }
+
+    /// Returns the calls so far that change something, such as `create state/x`, the failed ones included.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().clone()
+    }
+
+    /// Returns whether a call has failed.
+    pub fn has_failed(&self) -> bool {
+        self.lock().len() > self.sound
+    }
+
+    // A panic of a test that holds the lock leaves a whole list.
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and returns the way in which it fails, if it does.
+    fn step(&self, verb: &'static str, path: &str) -> Option<Failing> {
+        let mut calls = self.lock();
+        let number = calls.len();
+        calls.push(format!("{verb} {path}"));
+        let is_first = number == self.sound;
+        let fails = match self.fault {
+            Fault::Gone | Fault::Torn | Fault::Late => number >= self.sound,
+            Fault::Full => number >= self.sound && verb != "delete",
+            // Only what makes something durable can fail so; the first such call does.
+            Fault::Sync => is_first && matches!(verb, "finish" | "publish"),
+        };
+        fails.then_some(Failing { fault: self.fault, is_first })
+    }
+}
+
+/// A call that fails.
+#[derive(Clone, Copy)]
+struct Failing {
+    fault: Fault,
+    /// Whether it is the chosen call, not one after it.
+    is_first: bool,
+}
+
+impl Failing {
+    fn error(self) -> io::Error {
+        match self.fault {
+            Fault::Gone | Fault::Torn | Fault::Late => io::Error::other("the process is gone"),
+            Fault::Full => io::Error::new(ErrorKind::StorageFull, "no space left on device"),
+            Fault::Sync => io::Error::other("input/output error"),
+        }
+    }
+
+    /// Whether the call is done although it fails.
+    fn is_done(self) -> bool {
+        self.is_first && self.fault == Fault::Late
+    }
+
+    /// Whether half of the call is done.
+    fn is_torn(self) -> bool {
+        self.is_first && matches!(self.fault, Fault::Torn | Fault::Full)
+    }
+}
+
+impl Store for FaultyStore {
+    fn create(&self, path: &str) -> io::Result<Box<dyn NewFile>> {
+        let failing = self.step("create", path);
+        if let Some(failing) = failing {
+            if failing.is_done() {
+                self.inner.create(path)?;
+            }
+            return Err(failing.error());
+        }
+        // On a disk the name is there from now on.
+        self.inner.create_new(path, &[])?;
+        Ok(Box::new(FaultyFile { store: self.clone(), path: path.to_owned(), bytes: Vec::new() }))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Arc<dyn Blob>> {
+        self.inner.open(path)
+    }
+
+    fn create_new(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let Some(failing) = self.step("publish", path) else { return self.inner.create_new(path, bytes) };
+        if failing.is_done() {
+            self.inner.create_new(path, bytes)?;
+        }
+        if failing.is_torn() {
+            // It appears whole or not at all; what may be torn is the file that would have been linked.
+            let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let temporary = format!(".tmp-{name}");
+            let temporary = if directory.is_empty() { temporary } else { format!("{directory}/{temporary}") };
+            self.inner.create_new(&temporary, &bytes[..bytes.len() / 2])?;
+        }
+        Err(failing.error())
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
+        self.inner.list(prefix)
+    }
+
+    fn delete(&self, path: &str) -> io::Result<()> {
+        let Some(failing) = self.step("delete", path) else { return self.inner.delete(path) };
+        if failing.is_done() {
+            self.inner.delete(path)?;
+        }
+        Err(failing.error())
+    }
+
+    fn describe(&self, path: &str) -> String {
+        self.inner.describe(path)
+    }
+}
+
+/// A file whose content is nowhere until it is finished, or torn.
+struct FaultyFile {
+    store: FaultyStore,
+    path: String,
+    bytes: Vec<u8>,
+}
+
+impl FaultyFile {
+    /// Puts some of the bytes in place of the empty file.
+    fn put(&self, bytes: &[u8]) -> io::Result<()> {
+        self.store.inner.delete(&self.path)?;
+        let mut file = self.store.inner.create(&self.path)?;
+        file.write_all(bytes)?;
+        file.finish()
+    }
+}
+
+impl Write for FaultyFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(failing) = self.store.step("write", &self.path) else {
+            self.bytes.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        };
+        if failing.is_torn() {
+            self.bytes.extend_from_slice(&bytes[..bytes.len() / 2]);
+            self.put(&self.bytes)?;
+        }
+        Err(failing.error())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewFile for FaultyFile {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        let Some(failing) = self.store.step("finish", &self.path) else { return self.put(&self.bytes) };
+        if failing.is_done() {
+            self.put(&self.bytes)?;
+        }
+        if failing.is_torn() {
+            self.put(&self.bytes[..self.bytes.len() / 2])?;
+        }
+        Err(failing.error())
+    }
+}
