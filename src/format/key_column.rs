@@ -165,8 +165,13 @@ impl RowOrder {
                     if group.is_some_and(|group| (group, &previous) >= (found, &self.encoded)) {
                         return Err(Disorder {
                             found: format!(
-                                "{} of key group {found} after a key that is not before it",
-                                shown_key(batch, key, row)
+                                "{} of key group {found} {}",
+                                shown_key(batch, key, row),
+                                if previous == self.encoded {
+                                    "twice"
+                                } else {
+                                    "after a key that is not before it"
+                                }
                             ),
                             wanted: "rows in order of (key group, canonical key), each key once".to_owned(),
                         });

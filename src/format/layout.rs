@@ -64,6 +64,7 @@ pub fn state_file_path(
 pub fn path_problem(path: &str) -> Option<&'static str> {
     match path {
         _ if path.len() > 1024 => Some("is longer than 1024 bytes"),
+        _ if path.starts_with('/') => Some("starts at the root"),
         _ if path.split('/').any(|part| matches!(part, "" | "." | "..")) => {
             Some("has an empty, `.` or `..` part")
         }

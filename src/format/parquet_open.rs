@@ -16,6 +16,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
+use parquet::schema::printer::print_schema;
+use parquet::schema::types::ColumnDescriptor;
 use sha2::{Digest as _, Sha256};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,13 +92,11 @@ impl ParquetFile {
             reader.parse_and_finish(&sparse)
         })?;
         let found = metadata.file_metadata().schema_descr();
-        if found.root_schema() != wanted.root_schema() {
+        // The name of the root is any program's own.
+        if found.root_schema().get_fields() != wanted.root_schema().get_fields() {
             let different = found.columns().iter().zip(wanted.columns()).find(|(f, w)| f != w);
             let (found, wanted) = match different {
-                Some((found, wanted)) => (
-                    format!("column `{}` of {:?}", found.path().string(), found.self_type()),
-                    format!("column `{}` of {:?}", wanted.path().string(), wanted.self_type()),
-                ),
+                Some((found, wanted)) => (shown_leaf(found), shown_leaf(wanted)),
                 None => (
                     format!("{} leaf columns", found.num_columns()),
                     format!("{} leaf columns, as the manifest's schema has", wanted.num_columns()),
@@ -147,6 +147,14 @@ impl ParquetFile {
             .and_then(|index| index.offset_index(row_group, leaf))
             .map_or(&[], |index| index.page_locations())
     }
+}
+
+/// Shows a leaf column with its path, as the spec writes columns.
+fn shown_leaf(leaf: &ColumnDescriptor) -> String {
+    let mut printed = Vec::new();
+    print_schema(&mut printed, leaf.self_type());
+    let printed = String::from_utf8_lossy(&printed);
+    format!("column `{}`, {}", leaf.path().string(), printed.trim().trim_end_matches(';'))
 }
 
 /// Runs what the Parquet library does with bytes from outside. It reports most of what can be wrong with them;

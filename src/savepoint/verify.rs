@@ -143,8 +143,12 @@ fn check_bytes(savepoint: &Savepoint, file: &FileEntry, report: &mut Report) {
         Ok(found) => {
             report.add(&file.path, format!("bytes with the SHA-256 {found}"), file.sha256.to_string())
         }
-        // That a file is missing or of another size is found when it is opened.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {}
+        // That a file is missing, of another size or not to be opened is found when it is opened.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::UnexpectedEof
+            ) => {}
         Err(error) => report.add(&file.path, format!("a file that one cannot read ({error})"), "its bytes"),
     }
 }

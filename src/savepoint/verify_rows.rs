@@ -6,7 +6,7 @@
 use super::verify::Report;
 use super::{StateColumns, StateFile};
 use crate::format::RowOrder;
-use crate::model::{FileEntry, StateEntry, StateKind, value_at};
+use crate::model::{ColumnMismatch, FileEntry, StateEntry, StateKind, value_at};
 use arrow::array::RecordBatch;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -134,18 +134,19 @@ impl<'a> Cursor<'a> {
             let found = format!("row group {index}: {strangers} rows outside of its key groups");
             report.add(&self.entry.path, found, "the key groups of its statistics");
         }
-        if let Some((row, found, wanted)) = odd_value(&batch, self.file.columns()) {
-            report.add(&self.entry.path, format!("row group {index}, row {row}: {found}"), wanted);
+        if let Some((found, wanted)) = odd_value(&batch, self.file.columns()) {
+            report.add(&self.entry.path, format!("row group {index}, {found}"), wanted);
         }
         true
     }
 }
 
 /// Finds the first value that is none of its type.
-fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(usize, String, String)> {
+fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(String, String)> {
     let values = batch.column(batch.num_columns() - 1);
     (0..batch.num_rows()).find_map(|row| {
-        let error = value_at(values, &columns.value, row).err()?;
-        Some((row, error.to_string(), error.wanted))
+        let ColumnMismatch { place, found, wanted } = value_at(values, &columns.value, row).err()?;
+        let dot = if place.is_empty() { "" } else { "." };
+        Some((format!("row {row}, column `value{dot}{place}`: {found}"), wanted))
     })
 }

@@ -11,6 +11,7 @@ mod derive;
 mod diff;
 #[cfg(feature = "engine")]
 mod engine;
+mod fixtures;
 mod hostile;
 mod keys;
 mod manifest;
