@@ -82,7 +82,7 @@ impl Stage {
 
     /// Sets a variable for all commands from here on.
     #[must_use]
-    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -144,15 +144,14 @@ impl Stage {
     /// Starts a job beside the others.
     pub fn start(&self, program: &str, args: &[&str]) -> Result<Running, BoxError> {
         self.shown(program, args, " &");
-        let log = self.path().join(format!("{program}.log"));
+        let logs = (1..).map(|n| self.path().join(format!("{program}-{n}.log")));
+        let log = logs.into_iter().find(|log| !log.exists()).ok_or("too many logs")?;
         let child = self.command(program, args).stdout(Stdio::null()).stderr(File::create(&log)?).spawn()?;
         Ok(Running { child, log })
     }
 
-    /// Waits until the running job `flights` has taken a checkpoint at which at least `rows` rows were read.
-    ///
-    /// `attempt` is the number of the attempt that is waited for.
-    pub fn wait_for_rows(&self, running: &mut Running, attempt: u64, rows: u64) -> Result<(), BoxError> {
+    /// Waits until a running job has taken a checkpoint at which at least `rows` rows were read.
+    pub fn wait_for_rows(&self, running: &mut Running, rows: u64) -> Result<(), BoxError> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if let Some(status) = running.child.try_wait()? {
@@ -163,7 +162,7 @@ impl Stage {
             let jobs = jobs.as_array().ok_or("no array of jobs")?;
             let read = jobs
                 .iter()
-                .filter(|job| job["attempt"] == attempt)
+                .filter(|job| job["pid"] == running.child.id())
                 .filter_map(|job| job.pointer("/sources/0/positions/0/records")?.as_u64());
             if read.max() >= Some(rows) {
                 return Ok(());

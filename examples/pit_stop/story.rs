@@ -40,13 +40,13 @@ pub(crate) fn tell() -> Result<(), BoxError> {
          alerts when an aircraft is due to leave before it can be back. It reads 3,000 rows a second.",
     );
     let mut first = stage.start("flights_v1", &["run", "--workers", "2"])?;
-    stage.wait_for_rows(&mut first, 1, 3_000)?;
+    stage.wait_for_rows(&mut first, 3_000)?;
 
     step(2, "A savepoint, and a stop", "The command line speaks to the running job over a local socket.");
     stage.expect(0, "pitlane", &["list"])?;
     stage.expect(0, "pitlane", &["savepoint", "flights", "--label", "just in case"])?;
     say("That one was taken while the job went on. Now for the pit stop:");
-    stage.wait_for_rows(&mut first, 1, 6_000)?;
+    stage.wait_for_rows(&mut first, 6_000)?;
     stage.expect(0, "pitlane", &["stop", "flights", "--label", "before release 2"])?;
     first.wait_well()?;
     let stopped = stage.last_image()?;
@@ -85,7 +85,7 @@ pub(crate) fn tell() -> Result<(), BoxError> {
         "Each key is migrated when it is first touched. Half-way, some have been and some have not.",
     );
     let mut second = stage.start("flights_v2", &["run", "--workers", "3", "--from", &before])?;
-    stage.wait_for_rows(&mut second, 2, change + (27_004 - change) / 3)?;
+    stage.wait_for_rows(&mut second, change + (27_004 - change) / 3)?;
     stage.expect(0, "pitlane", &["savepoint", "flights", "--label", "half-way"])?;
     let half_way = stage.last_savepoint()?;
     let after = relative(&stage, &half_way)?;

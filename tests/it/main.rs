@@ -2,6 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
+// What the example of the same name is told and checked with.
+#[cfg(feature = "engine")]
+#[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
+#[path = "../../migrations/flights/mod.rs"]
+mod flights;
+#[cfg(feature = "engine")]
+#[path = "../../examples/pit_stop/oracle.rs"]
+mod oracle;
+#[cfg(feature = "engine")]
+#[path = "../../examples/pit_stop/outcome.rs"]
+mod outcome;
+#[cfg(feature = "engine")]
+#[allow(dead_code, reason = "the story uses the rest")]
+#[path = "../../examples/pit_stop/stage.rs"]
+mod stage;
+
 mod cli;
 mod cli_jobs;
 mod columns;
@@ -18,6 +34,8 @@ mod manifest;
 #[cfg(feature = "engine")]
 mod operators;
 mod parquet_file;
+#[cfg(feature = "engine")]
+mod pit_stop;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
