@@ -81,10 +81,8 @@ impl Stage {
     }
 
     /// Sets a variable for all commands from here on.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub fn set(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
-        self
     }
 
     /// Returns where things are.

@@ -7,26 +7,64 @@ use crate::error::{Error, Result};
 use crossbeam_channel::Sender;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The thread that answers; ends when dropped.
+/// How long the end of the job waits for answers that are still on their way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The thread that answers; ends when dropped, after the answers that it owes.
 pub(crate) struct Server {
     path: PathBuf,
     ending: Arc<AtomicBool>,
+    owed: Arc<Owed>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The number of clients that are being answered.
+#[derive(Default)]
+struct Owed {
+    count: Mutex<usize>,
+    less: Condvar,
+}
+
+/// A client that is being answered.
+struct Debt(Arc<Owed>);
+
+impl Owed {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(self: &Arc<Self>) -> Debt {
+        *self.count() += 1;
+        Debt(Arc::clone(self))
+    }
+
+    /// Waits until nobody waits for an answer, or has waited for too long.
+    fn settle(&self, patience: Duration) {
+        drop(self.less.wait_timeout_while(self.count(), patience, |count| *count > 0));
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.less.notify_all();
+    }
 }
 
 impl Server {
     pub(crate) fn start(endpoint: Endpoint, board: Arc<Board>, events: Sender<Event>) -> Result<Self> {
         let path = endpoint.path().to_owned();
         let ending = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&ending);
+        let owed = Arc::<Owed>::default();
+        let (end, owing) = (Arc::clone(&ending), Arc::clone(&owed));
         let thread = std::thread::Builder::new()
             .name("pitlane-control".to_owned())
             .spawn(move || {
@@ -37,14 +75,18 @@ impl Server {
                     let Ok(stream) = stream else { continue };
                     let (board, events) = (Arc::clone(&board), events.clone());
                     // A savepoint takes its time; others are answered meanwhile.
-                    let answer = move || answer(stream, &board, &events);
+                    let debt = owing.add();
+                    let answer = move || {
+                        answer(stream, &board, &events);
+                        drop(debt);
+                    };
                     if std::thread::Builder::new().name("pitlane-answer".to_owned()).spawn(answer).is_err() {
                         eprintln!("warning: no thread to answer a request with");
                     }
                 }
             })
             .map_err(Error::io("start", "a thread"))?;
-        Ok(Self { path, ending, thread: Some(thread) })
+        Ok(Self { path, ending, owed, thread: Some(thread) })
     }
 }
 
@@ -57,6 +99,8 @@ impl Drop for Server {
         {
             let _ = thread.join();
         }
+        // The process may end right after this: whoever asked for the job's end is to hear of it first.
+        self.owed.settle(LAST_WORDS);
     }
 }
 

@@ -6,17 +6,17 @@
 #[cfg(feature = "engine")]
 #[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
 #[path = "../../migrations/flights/mod.rs"]
-mod flights;
+pub mod flights;
 #[cfg(feature = "engine")]
 #[path = "../../examples/pit_stop/oracle.rs"]
-mod oracle;
+pub mod oracle;
 #[cfg(feature = "engine")]
 #[path = "../../examples/pit_stop/outcome.rs"]
-mod outcome;
+pub mod outcome;
 #[cfg(feature = "engine")]
 #[allow(dead_code, reason = "the story uses the rest")]
 #[path = "../../examples/pit_stop/stage.rs"]
-mod stage;
+pub mod stage;
 
 mod cli;
 mod cli_jobs;

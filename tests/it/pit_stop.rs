@@ -24,8 +24,14 @@ fn stage(rows_per_s: u32) -> Stage {
     let example = test.parent().unwrap().parent().unwrap().join("examples/pit_stop");
     assert!(example.exists(), "{} is missing: cargo build --example pit_stop", example.display());
     let programs = ["pitlane", "flights_v1", "flights_v2", "flights_bad"];
-    let stage = Stage::new(Place::temporary().unwrap(), &example, &programs, &input()).unwrap();
-    stage.env("FLIGHTS_RATE", &rows_per_s.to_string())
+    let mut stage = Stage::new(Place::temporary().unwrap(), &example, &programs, &input()).unwrap();
+    set_rate(&mut stage, rows_per_s);
+    stage
+}
+
+/// Sets how fast the jobs read that are started from here on: slowly where there is to be time to act.
+fn set_rate(stage: &mut Stage, rows_per_s: u32) {
+    stage.set("FLIGHTS_RATE", &rows_per_s.to_string());
 }
 
 fn start(stage: &Stage, program: &str, workers: u64) -> Running {
@@ -94,7 +100,7 @@ fn kill_and_run_again(
 
 #[test]
 fn a_release_that_cannot_take_over_is_refused_and_nothing_is_touched() {
-    let stage = stage(12_000);
+    let stage = stage(4_000);
     let mut first = start(&stage, "flights_v1", 2);
     let savepoint = stop_after(&stage, &mut first, 3_000);
     let savepoint = savepoint.to_str().unwrap();
@@ -114,9 +120,10 @@ fn a_release_that_cannot_take_over_is_refused_and_nothing_is_touched() {
 
 #[test]
 fn of_two_attempts_the_older_is_fenced_off_and_the_output_is_right() {
-    let stage = stage(12_000);
+    let mut stage = stage(4_000);
     let mut older = start(&stage, "flights_v1", 2);
-    stage.wait_for_rows(&mut older, 5_000).unwrap();
+    stage.wait_for_rows(&mut older, 2_000).unwrap();
+    set_rate(&mut stage, 50_000);
     let mut newer = start(&stage, "flights_v1", 1);
     assert_eq!(older.wait().unwrap(), Some(FENCED), "{}", older.log());
     assert!(older.log().contains("hint:"), "{}", older.log());
@@ -129,9 +136,9 @@ fn release_2_goes_on_where_release_1_stopped_on_any_number_of_workers() {
     for (seed, workers) in [(1, [1, 2, 3]), (2, [2, 3, 1]), (3, [3, 1, 2])] {
         let mut dice = Dice(seed);
         let what = format!("seed {seed}, workers {workers:?}");
-        let stage = stage(20_000);
+        let mut stage = stage(5_000);
         let mut first = start(&stage, "flights_v1", workers[0]);
-        let savepoint = stop_after(&stage, &mut first, dice.below(ROWS / 2));
+        let savepoint = stop_after(&stage, &mut first, dice.below(ROWS / 3));
         let change = rows_read(&savepoint);
         let from = ["--from", savepoint.to_str().unwrap()];
         let mut second = start_with(&stage, "flights_v2", workers[1], &from);
@@ -140,6 +147,7 @@ fn release_2_goes_on_where_release_1_stopped_on_any_number_of_workers() {
         let aircraft = Savepoint::open(&half_way).unwrap();
         let aircraft = aircraft.operator("aircraft").unwrap().state("state").unwrap();
         assert_eq!(aircraft.entry().schemas.len(), 2, "{what}");
+        set_rate(&mut stage, 50_000);
         let from = ["--from", half_way.to_str().unwrap()];
         start_with(&stage, "flights_v2", workers[2], &from).wait_well().unwrap();
         assert_right(&stage, Some(change), &what);
@@ -151,7 +159,7 @@ fn jobs_that_are_killed_at_any_time_lose_and_repeat_nothing() {
     for seed in 1..=4 {
         let mut dice = Dice(seed);
         let what = format!("seed {seed}");
-        let stage = stage(10_000);
+        let mut stage = stage(5_000);
         let running = start(&stage, "flights_v1", 1 + dice.below(3));
         let mut first = kill_and_run_again(&stage, "flights_v1", running, 4, &mut dice);
         if seed % 2 == 0 {
@@ -160,6 +168,7 @@ fn jobs_that_are_killed_at_any_time_lose_and_repeat_nothing() {
             continue;
         }
         let change = rows_read(&stop_after(&stage, &mut first, 1));
+        set_rate(&mut stage, 10_000);
         let running = start(&stage, "flights_v2", 1 + dice.below(3));
         kill_and_run_again(&stage, "flights_v2", running, 5, &mut dice).wait_well().unwrap();
         assert_right(&stage, Some(change), &what);
