@@ -3,7 +3,7 @@
 use crate::sample;
 use pitlane::format::{StateColumns, layout, parse, seal};
 use pitlane::model::{DataType, FileEntry, Manifest};
-use pitlane::savepoint::{Depth, Report, Savepoint, StateFileWriter, publish, verify};
+use pitlane::savepoint::{Depth, Report, Savepoint, publish, verify};
 use pitlane::storage::{LocalStore, MemoryStore, Store};
 use pitlane::{Error, Result};
 use std::sync::Arc;
