@@ -18,6 +18,8 @@ pub mod outcome;
 #[path = "../../examples/pit_stop/stage.rs"]
 pub mod stage;
 
+#[cfg(feature = "engine")]
+mod alarm;
 mod cli;
 mod cli_jobs;
 mod columns;
