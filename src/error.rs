@@ -55,6 +55,10 @@ pub enum Error {
     #[error("{path}: cannot write these rows: found {found}, wanted {wanted}")]
     Rows { path: String, found: String, wanted: String },
 
+    /// A key was given twice to a state that is being written.
+    #[error("operator `{uid}`, state `{state}`: found key {key} twice, wanted each key once")]
+    DuplicateKey { uid: OperatorUid, state: StateName, key: String },
+
     /// A savepoint has no such operator.
     #[error("{path} has no operator `{uid}`; it has {known}")]
     NoSuchOperator { path: String, uid: String, known: String },
@@ -246,6 +250,9 @@ impl Error {
             }
             Self::Damaged { .. } => {
                 "run `pitlane verify` for the whole damage, and resume from another savepoint or checkpoint".to_owned()
+            }
+            Self::DuplicateKey { .. } => {
+                "leave one of them out, or say with `merge_with` how two values become one".to_owned()
             }
             Self::NotAKey { .. } => {
                 "give bare text for strings, numbers and names of variants, and JSON for all else, such as `[\"a\", 1]`"

@@ -17,6 +17,9 @@ pub const COMMITTED: &str = "committed";
 /// The directory of the state files inside a savepoint.
 pub const STATE: &str = "state";
 
+/// The directory of sorted runs while a savepoint is being written; gone when it is complete.
+pub(crate) const RUNS: &str = "runs";
+
 /// The longest part of a path that is made from a name, in bytes.
 const LONGEST_PART: usize = 48;
 

@@ -19,7 +19,7 @@ mod type_json;
 pub use columns::StateColumns;
 pub use manifest::{FORMAT, Sealed, parse, seal};
 
-pub(crate) use key_column::RowOrder;
+pub(crate) use key_column::{KeyColumn, RowOrder};
 pub(crate) use manifest::MAX_MANIFEST_BYTES;
 pub(crate) use parquet_open::ParquetFile;
 pub(crate) use parquet_read::Wanted;

@@ -6,6 +6,7 @@
 
 mod chain;
 mod description;
+mod insert;
 pub mod lazy;
 mod plan;
 mod plan_text;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+pub use insert::KeyedRows;
 pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
 pub use project::project;
 pub use route::{RouteDecision, RouteError, route_over};

@@ -5,7 +5,9 @@
 
 pub mod catalog;
 mod get;
+mod new;
 mod scan;
+mod sort;
 mod state_file;
 mod verify;
 mod verify_rows;
@@ -13,10 +15,11 @@ mod writer;
 
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
+pub use new::{KeyedColumns, SavepointWriter};
 pub use scan::{Scan, ScanBatch};
+pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};
 pub use verify::{Depth, Problem, Report, verify};
-#[cfg(feature = "engine")]
 pub(crate) use writer::check_sealed;
 pub use writer::{StateFileWriter, dispose, publish};
 
@@ -119,7 +122,7 @@ impl Savepoint {
     ///
     /// [`Error::Damaged`] with the file if one of them is not as the manifest says; [`Error::Io`].
     pub fn state_file(&self, state: &StateEntry, file: &FileEntry) -> Result<StateFile> {
-        StateFile::open(self, state, file)
+        StateFile::open(self.store.as_ref(), &self.dir, self.columns(state, file), file)
     }
 
     /// Shows where a state file is, for messages.

@@ -1,10 +1,9 @@
 //! One state file, opened for reading: the store's bytes under the format's reader.
 
-use super::Savepoint;
 use crate::error::{Error, Result};
 use crate::format::{ParquetFile, ReadAt, StateColumns, Wanted, layout};
-use crate::model::{FileEntry, KeyGroup, KeyGroupRange, StateEntry};
-use crate::storage::Blob;
+use crate::model::{FileEntry, KeyGroup, KeyGroupRange};
+use crate::storage::{Blob, Store};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use std::io;
@@ -48,10 +47,16 @@ impl ReadAt for Source {
 }
 
 impl StateFile {
-    pub(super) fn open(savepoint: &Savepoint, state: &StateEntry, file: &FileEntry) -> Result<Self> {
-        let path = layout::join(&savepoint.dir, &file.path);
-        let shown = savepoint.store.describe(&path);
-        let blob = savepoint.store.open(&path).map_err(|source| match source.kind() {
+    /// Opens the file of the savepoint in `dir` that `file` describes.
+    pub(super) fn open(
+        store: &dyn Store,
+        dir: &str,
+        columns: StateColumns,
+        file: &FileEntry,
+    ) -> Result<Self> {
+        let path = layout::join(dir, &file.path);
+        let shown = store.describe(&path);
+        let blob = store.open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::Damaged {
                 path: shown.clone(),
                 found: "no file".to_owned(),
@@ -59,7 +64,7 @@ impl StateFile {
             },
             _ => Error::Io { action: "open", path: shown.clone(), source },
         })?;
-        let file = ParquetFile::open(Arc::new(Source(blob)), shown, savepoint.columns(state, file), file)?;
+        let file = ParquetFile::open(Arc::new(Source(blob)), shown, columns, file)?;
         let row_groups = file.row_groups().map(|(rows, key_groups)| RowGroup { rows, key_groups }).collect();
         Ok(Self { inner: Arc::new(Inner { schema: file.schema().clone(), row_groups, file }) })
     }

@@ -28,6 +28,13 @@ impl Fault {
     pub const ALL: [Self; 5] = [Self::Gone, Self::Torn, Self::Late, Self::Full, Self::Sync];
 }
 
+#[derive(Default)]
+struct Calls {
+    all: Vec<String>,
+    /// The first that failed.
+    failed: Option<String>,
+}
+
 /// A store over another one that fails at a chosen call. Clones share the count.
 #[derive(Clone)]
 pub struct FaultyStore {
@@ -35,7 +42,7 @@ pub struct FaultyStore {
     fault: Fault,
     /// The number of calls that go well.
     sound: usize,
-    calls: Arc<Mutex<Vec<String>>>,
+    calls: Arc<Mutex<Calls>>,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -52,32 +59,38 @@ impl FaultyStore {
 
     /// Returns the calls so far that change something, such as `create state/x`, the failed ones included.
     pub fn calls(&self) -> Vec<String> {
-        self.lock().clone()
+        self.lock().all.clone()
     }
 
-    /// Returns whether a call has failed.
-    pub fn has_failed(&self) -> bool {
-        self.lock().len() > self.sound
+    /// Returns the first call that failed.
+    pub fn failed(&self) -> Option<String> {
+        self.lock().failed.clone()
     }
 
     // A panic of a test that holds the lock leaves a whole list.
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+    fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a call and returns the way in which it fails, if it does.
     fn step(&self, verb: &'static str, path: &str) -> Option<Failing> {
         let mut calls = self.lock();
-        let number = calls.len();
-        calls.push(format!("{verb} {path}"));
-        let is_first = number == self.sound;
+        let number = calls.all.len();
+        let call = format!("{verb} {path}");
+        calls.all.push(call.clone());
         let fails = match self.fault {
             Fault::Gone | Fault::Torn | Fault::Late => number >= self.sound,
             Fault::Full => number >= self.sound && verb != "delete",
             // Only what makes something durable can fail so; the first such call does.
-            Fault::Sync => is_first && matches!(verb, "finish" | "publish"),
+            Fault::Sync => number == self.sound && matches!(verb, "finish" | "publish"),
         };
-        fails.then_some(Failing { fault: self.fault, is_first })
+        if !fails {
+            return None;
+        }
+        // A full disk is found full by the first call that writes.
+        let is_first = calls.failed.is_none();
+        calls.failed.get_or_insert(call);
+        Some(Failing { fault: self.fault, is_first })
     }
 }
 

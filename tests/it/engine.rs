@@ -2,7 +2,7 @@
 
 use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{Checkpoints, EndReason, Job, RunOptions};
-use pitlane::savepoint::{Depth, Savepoint, verify};
+use pitlane::savepoint::{Depth, Savepoint, SavepointWriter, verify};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -238,4 +238,37 @@ fn output_of_the_last_committed_epoch_appears_even_if_the_job_starts_afresh() {
     let options = RunOptions { fresh: true, ..RunOptions::in_dir(&data) };
     counting(&out, 0, 0).run(&options).unwrap();
     assert_eq!(written(&out), all);
+}
+
+#[test]
+fn a_job_starts_from_a_savepoint_that_was_built_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, first) = (dir.path().join("out"), dir.path().join("first"));
+    let writer = SavepointWriter::create(&first, "counting").unwrap();
+    let mut counts = writer.keyed_state::<u64, u64>("count", "state", 1).unwrap();
+    for number in (0..101).rev() {
+        counts.insert(&number, &(number * 1_000)).unwrap();
+    }
+    counts.finish().unwrap();
+    // The first split was read by others, up to its 600th record.
+    let position = pitlane::model::SourcePosition {
+        split: "0".to_owned(),
+        offset: 600,
+        records: 600,
+        finished: false,
+        watermark_ms: None,
+    };
+    writer.position("numbers", position).unwrap().finish().unwrap();
+    let options = RunOptions::in_dir(dir.path().join("data")).workers(2).from(&first);
+    let end = counting(&out, 2, 1_000).run(&options).unwrap();
+    let records = written(&out);
+    assert_eq!(records.len(), 1_400);
+    for number in 0..101 {
+        let times: Vec<_> =
+            records.range((number, 0)..(number + 1, 0)).map(|((_, times), _)| *times).collect();
+        let after: Vec<_> = (1..=times.len() as u64).map(|n| number * 1_000 + n).collect();
+        assert_eq!(times, after, "{number}");
+    }
+    let image = Savepoint::open(end.image.unwrap()).unwrap();
+    assert_eq!(image.operator("count").unwrap().state("state").unwrap().entry().rows(), 101);
 }

@@ -20,6 +20,7 @@ pub mod stage;
 
 #[cfg(feature = "engine")]
 mod alarm;
+mod bootstrap;
 mod cli;
 mod cli_jobs;
 mod columns;
