@@ -195,7 +195,7 @@ fn change_of(before: Option<u64>, after: Option<u64>) -> String {
 
 fn state_row(state: &StateDiff) -> Vec<String> {
     let rows = |summary: &Option<StateSummary>| summary.as_ref().map(|summary| summary.rows);
-    let Counts { added, removed, changed, .. } = state.counts;
+    let Counts { added, removed, changed, needs_code, .. } = state.counts;
     let signed = |sign: &str, count: u64| format!("{sign}{}", grouped(count));
     let fields: Vec<_> = state
         .fields
@@ -211,7 +211,10 @@ fn state_row(state: &StateDiff) -> Vec<String> {
     match &state.not_compared {
         Some(reason) => row.extend(["", "", ""].map(str::to_owned).into_iter().chain([reason.clone()])),
         None => {
-            row.extend([signed("+", added), signed("-", removed), signed("~", changed), fields.join(", ")])
+            // Keys of which only a migration could say whether they changed.
+            let open = if needs_code == 0 { String::new() } else { format!(" {}", signed("?", needs_code)) };
+            let changed = signed("~", changed) + &open;
+            row.extend([signed("+", added), signed("-", removed), changed, fields.join(", ")])
         }
     }
     row
