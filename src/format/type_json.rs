@@ -3,7 +3,7 @@
 //! The JSON form is the model's own, but for one thing: the default of a field is a string that holds its JSON,
 //! since defaults may be fractions, which canonical JSON does not have.
 
-use crate::model::{DataType, Field, key_problem};
+use crate::model::{DataType, Field, TAG, Variant, column_id, key_problem};
 use serde_json::Value as Json;
 use std::collections::HashSet;
 
@@ -75,14 +75,27 @@ fn problem(data_type: &DataType) -> Option<String> {
         DataType::Tuple(parts) => parts.iter().find_map(problem),
         DataType::Struct(fields) => twice(fields.iter().map(|f| f.name.as_str()))
             .or_else(|| twice(fields.iter().map(Field::identity)))
+            .or_else(|| same_id(fields.iter().map(Field::identity)))
             .or_else(|| fields.iter().find_map(|f| problem(&f.data_type))),
-        DataType::Enum(variants) => match twice(variants.iter().map(|v| v.name.as_str())) {
-            None if variants.is_empty() => Some("an enum without variants".to_owned()),
-            None => variants.iter().filter_map(|v| v.payload.as_ref()).find_map(problem),
-            found => found,
-        },
+        DataType::Enum(variants) if variants.is_empty() => Some("an enum without variants".to_owned()),
+        DataType::Enum(variants) => {
+            let with_data = || variants.iter().filter(|v| v.payload.is_some());
+            twice(variants.iter().map(|v| v.name.as_str()))
+                .or_else(|| twice(variants.iter().map(Variant::identity)))
+                .or_else(|| twice([TAG].into_iter().chain(with_data().map(|v| v.name.as_str()))))
+                .or_else(|| same_id([TAG].into_iter().chain(with_data().map(Variant::identity))))
+                .or_else(|| with_data().filter_map(|v| v.payload.as_ref()).find_map(problem))
+        }
         _ => None,
     }
+}
+
+/// Finds two columns of a group with one field id.
+fn same_id<'a>(identities: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut seen = HashSet::new();
+    identities
+        .map(|identity| (identity, column_id(identity)))
+        .find_map(|(identity, id)| (!seen.insert(id)).then(|| format!("the field id of `{identity}` twice")))
 }
 
 fn twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
@@ -114,6 +127,9 @@ mod tests {
             json!({"struct": [{"name": "a", "type": "i64", "default": 1}]}),
             json!({"struct": [{"name": "a", "type": "i64", "default": "{"}]}),
             json!({"enum": []}),
+            json!({"enum": [{"name": "A"}, {"name": "B", "was": "A"}]}),
+            json!({"enum": [{"name": "tag", "payload": "u8"}]}),
+            json!({"enum": [{"name": "A", "was": "tag", "payload": "u8"}]}),
             json!({"set": "f64"}),
             json!({"map": [{"list": "f32"}, "u8"]}),
             json!({"option": {"enum": [{"name": "A"}, {"name": "A"}]}}),
