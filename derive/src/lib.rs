@@ -1,6 +1,6 @@
 //! The derive macros of pitlane, `State` and `Key`; use them by way of the crate `pitlane`.
 //!
-//! A macro reads the type once into an [`input::Input`], which cannot be wrong: what the format refuses is a compile
+//! A macro reads the type once into an `input::Input`, which cannot be wrong: what the format refuses is a compile
 //! error there, with the field's name and what to do. The generated code calls `pitlane::state::generated` only.
 
 mod attributes;

@@ -5,12 +5,11 @@
 
 use super::runtime::text_of;
 use crate::error::{Error, Result};
-use crate::format::layout;
 use crate::migrate::lazy::UntouchedImage;
 use crate::model::{
     DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Schema, SourcePosition, StateKind, StateName,
 };
-use crate::savepoint::{StateColumns, StateFileWriter};
+use crate::savepoint::{StateColumns, StateFileWriter, state_file_path};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State};
 use crate::storage::{LocalStore, Store};
@@ -225,8 +224,7 @@ impl StateFileKind {
             value: schema.data_type.clone(),
             max_parallelism: self.max_parallelism,
         };
-        let path =
-            layout::state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
+        let path = state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
         Ok((columns.arrow_schema(), StateFileWriter::create(store, "", &path, &columns)?))
     }
 }

@@ -13,6 +13,8 @@ mod verify;
 mod verify_rows;
 mod writer;
 
+#[cfg(feature = "engine")]
+pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
 pub use new::{KeyedColumns, SavepointWriter};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
+mod architecture;
 // What the example of the same name is told and checked with.
 #[cfg(feature = "engine")]
 #[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
