@@ -18,6 +18,7 @@ mod named;
 mod place;
 mod plan;
 mod report;
+mod salvage;
 mod savepoint;
 mod sql;
 mod stop;
@@ -52,6 +53,7 @@ enum Verb {
     Cancel(cancel::CancelArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Salvage(salvage::SalvageArgs),
     Get(get::GetArgs),
     Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
@@ -90,6 +92,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Verb::Cancel(args) => cancel::run(args, &mut console),
         Verb::Inspect(args) => inspect::run(args, &mut console),
         Verb::Verify(args) => verify::run(args, &mut console),
+        Verb::Salvage(args) => salvage::run(args, &mut console),
         Verb::Get(args) => get::run(args, &mut console),
         Verb::Diff(args) => diff::run(args, &mut console),
         Verb::Plan(args) => plan::run(args, &mut console),

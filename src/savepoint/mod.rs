@@ -6,6 +6,7 @@
 pub mod catalog;
 mod get;
 mod new;
+mod salvage;
 mod scan;
 mod sort;
 mod state_file;
@@ -18,6 +19,7 @@ pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
 pub use new::{KeyedColumns, SavepointWriter};
+pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage};
 pub use scan::{Scan, ScanBatch};
 pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};
@@ -33,6 +35,9 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Reads a manifest, which is to be shown as the second argument.
+type Parse = fn(&[u8], &str) -> Result<(Manifest, SavepointId)>;
 
 /// A savepoint, or a checkpoint, whose manifest was read and found right.
 #[derive(Clone, Debug)]
@@ -52,7 +57,20 @@ impl Savepoint {
     /// [`Error::NotASavepoint`] without a manifest; [`Error::Manifest`], [`Error::Damaged`],
     /// [`Error::NewerFormat`] or [`Error::UnknownFeature`] if the manifest is not one that can be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), format::parse)
+    }
+
+    /// Opens a savepoint whose manifest was changed after it was written: neither its spelling nor its root hash
+    /// are checked, all else is. For [`salvage`] alone: nothing vouches for what the manifest says.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_trusting(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path.as_ref(), format::parse_trusting)
+    }
+
+    fn open_with(path: &Path, parse: Parse) -> Result<Self> {
         let path = path.to_str().and_then(|text| text.strip_prefix("file://")).map_or(path, Path::new);
         let is_manifest = path.file_name().is_some_and(|name| name == layout::MANIFEST);
         let path = if is_manifest { path.parent().unwrap_or(path) } else { path };
@@ -60,7 +78,7 @@ impl Savepoint {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotASavepoint { path: shown(path) },
             _ => Error::Io { action: "open", path: shown(path), source },
         })?;
-        Self::open_in(Arc::new(store), "")
+        Self::read(Arc::new(store), "", parse)
     }
 
     /// Opens the savepoint in the directory `dir` of a store; the empty directory is the store's root.
@@ -69,6 +87,10 @@ impl Savepoint {
     ///
     /// As [`open`](Self::open).
     pub fn open_in(store: Arc<dyn Store>, dir: &str) -> Result<Self> {
+        Self::read(store, dir, format::parse)
+    }
+
+    fn read(store: Arc<dyn Store>, dir: &str, parse: Parse) -> Result<Self> {
         let path = layout::manifest_path(dir);
         let shown = store.describe(&path);
         let blob = store.open(&path).map_err(|source| match source.kind() {
@@ -79,7 +101,7 @@ impl Savepoint {
         let length = blob.size().min(MAX_MANIFEST_BYTES + 1) as usize;
         let mut bytes = vec![0; length];
         blob.read_exact_at(&mut bytes, 0).map_err(Error::io("read", shown.as_str()))?;
-        let (manifest, id) = format::parse(&bytes, &shown)?;
+        let (manifest, id) = parse(&bytes, &shown)?;
         Ok(Self { store, dir: dir.to_owned(), id, manifest: Arc::new(manifest) })
     }
 

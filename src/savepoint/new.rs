@@ -87,11 +87,29 @@ impl Drop for Shared {
         if self.states().is_published {
             return;
         }
-        // The directory was empty, so all in it is from here. Nobody is left to hear of what cannot be removed.
-        for path in self.store.list(&self.dir).unwrap_or_default() {
-            let _ = self.store.delete(&path);
-        }
+        abandon(self.store.as_ref(), &self.dir);
     }
+}
+
+/// Checks that a directory has no files.
+pub(super) fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
+    match store.list(dir).map_err(Error::io("list", store.describe(dir)))?.is_empty() {
+        true => Ok(()),
+        false => Err(Error::ImageExists { path: store.describe(dir) }),
+    }
+}
+
+/// Removes what was written into a directory that was empty before, and in which nothing was published.
+pub(super) fn abandon(store: &dyn Store, dir: &str) {
+    for path in store.list(dir).unwrap_or_default() {
+        // Something failed before; that this fails too is nothing new, and the files are no savepoint.
+        let _ = store.delete(&path);
+    }
+}
+
+/// The name of this program, as manifests have it.
+pub(super) fn writer() -> String {
+    format!("pitlane {}", crate::VERSION)
 }
 
 impl fmt::Debug for SavepointWriter {
@@ -129,10 +147,7 @@ impl SavepointWriter {
     /// As [`create`](Self::create).
     pub fn create_in(store: Arc<dyn Store>, dir: &str, job: &str) -> Result<Self> {
         let job = check_name(job, JobName::new(job))?;
-        let files = store.list(dir).map_err(Error::io("list", store.describe(dir)))?;
-        if !files.is_empty() {
-            return Err(Error::ImageExists { path: store.describe(dir) });
-        }
+        check_empty(store.as_ref(), dir)?;
         Ok(Self {
             shared: Arc::new(Shared { store, dir: dir.to_owned(), states: Mutex::default() }),
             job,
@@ -265,7 +280,7 @@ impl SavepointWriter {
         let manifest = Manifest {
             kind: ImageKind::Savepoint,
             created_ms: now_ms(),
-            writer: format!("pitlane {}", crate::VERSION),
+            writer: writer(),
             job: JobInfo {
                 name: self.job.clone(),
                 release: self.release.clone(),

@@ -23,17 +23,26 @@ pub(super) fn check_rows(state: &StateEntry, files: Vec<(&FileEntry, StateFile)>
         }
         return;
     }
-    cursors.sort_by_key(|cursor| cursor.range().0);
-    let mut together: Vec<Cursor<'_>> = Vec::new();
+    overlapping(cursors, |cursor| cursor.entry).into_iter().for_each(|cursors| merge(cursors, report));
+}
+
+/// Puts files together whose key groups overlap: only they can have a key in common.
+pub(super) fn overlapping<'a, T>(mut files: Vec<T>, entry: impl Fn(&T) -> &'a FileEntry) -> Vec<Vec<T>> {
+    let range = |file: &T| {
+        entry(file).key_groups.map_or((0, 0), |range| (range.first().index(), range.last().index()))
+    };
+    files.sort_by_key(|file| range(file).0);
+    let mut together: Vec<Vec<T>> = Vec::new();
     let mut last = 0;
-    for cursor in cursors {
-        if !together.is_empty() && cursor.range().0 > last {
-            merge(std::mem::take(&mut together), report);
+    for file in files {
+        let (first, end) = range(&file);
+        match together.last_mut() {
+            Some(open) if first <= last => open.push(file),
+            _ => together.push(vec![file]),
         }
-        last = last.max(cursor.range().1);
-        together.push(cursor);
+        last = last.max(end);
     }
-    merge(together, report);
+    together
 }
 
 /// Reads files side by side.
@@ -81,10 +90,6 @@ impl<'a> Cursor<'a> {
     fn new(entry: &'a FileEntry, file: StateFile) -> Self {
         let order = RowOrder::new(file.columns().clone());
         Self { entry, file, order, next_group: 0, keys: Vec::new(), ends: Vec::new(), row: 0 }
-    }
-
-    fn range(&self) -> (u16, u16) {
-        self.entry.key_groups.map_or((0, 0), |range| (range.first().index(), range.last().index()))
     }
 
     /// Takes the next key.
@@ -142,7 +147,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Finds the first value that is none of its type.
-fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(String, String)> {
+pub(super) fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(String, String)> {
     let values = batch.column(batch.num_columns() - 1);
     (0..batch.num_rows()).find_map(|row| {
         let ColumnMismatch { place, found, wanted } = value_at(values, &columns.value, row).err()?;

@@ -97,7 +97,8 @@ fn every_verb_has_help_with_examples() {
     let place = Place::new();
     let help = place.run(&["--help"]);
     assert_eq!((help.status, help.err.as_str()), (0, ""));
-    let verbs = ["list", "savepoint", "stop", "cancel", "inspect", "verify", "get", "diff", "plan"];
+    let verbs =
+        ["list", "savepoint", "stop", "cancel", "inspect", "verify", "salvage", "get", "diff", "plan"];
     for verb in verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"]]) {
         let help = place.run(&[verb.as_slice(), &["--help"]].concat());
         assert_eq!(help.status, 0);
@@ -163,6 +164,46 @@ fn verify_names_each_damaged_file_and_answers_with_its_status() {
     std::fs::write(path.join("manifest.json"), "{}").unwrap();
     assert_eq!(place.run(&["verify", "DIR/one"]).status, 1);
     assert_eq!(place.run(&["inspect", "DIR/one"]).status, 2);
+}
+
+#[test]
+fn salvage_shows_what_was_lost_and_answers_with_its_status() {
+    let place = Place::new();
+    let path = place.savepoint("one", 20);
+    let whole = place.run(&["salvage", "DIR/one", "DIR/same"]);
+    assert_eq!((whole.status, whole.err.as_str()), (0, ""));
+    assert_eq!(whole.out, "DIR/same: 42 rows kept, nothing lost\n");
+    let taken = place.run(&["salvage", "DIR/one", "DIR/same"]);
+    assert_eq!((taken.status, taken.out.as_str()), (2, ""));
+    assert!(
+        taken.err.starts_with("error: cannot write a savepoint to DIR/same: found a directory"),
+        "{}",
+        taken.err
+    );
+    std::fs::remove_file(path.join("state/0002-source/splits/w0000.s1.p0000.parquet")).unwrap();
+    let damaged = place.run(&["salvage", "DIR/one", "DIR/new"]);
+    assert_eq!((damaged.status, damaged.err.as_str()), (1, ""));
+    let file = "state/0002-source/splits/w0000.s1.p0000.parquet";
+    let lost = format!("source/splits: 2 rows lost\n  2 rows in {file}: found no file, wanted ");
+    assert!(damaged.out.starts_with(&lost), "{}", damaged.out);
+    assert!(damaged.out.ends_with(" bytes\nDIR/new: 40 rows kept, 2 rows lost\n"), "{}", damaged.out);
+    assert_eq!(place.run(&["verify", "DIR/new"]).status, 0);
+    let (status, json) = place.json(&["salvage", "DIR/one", "DIR/again"]);
+    assert_eq!((status, &json["rows_kept"], &json["rows_lost"]), (1, &40.into(), &2.into()));
+    assert_eq!(
+        (&json["states"][0]["operator"], &json["states"][0]["losses"][0]["rows"]),
+        (&"source".into(), &2.into())
+    );
+    let manifest = std::fs::read_to_string(path.join("manifest.json")).unwrap();
+    std::fs::write(path.join("manifest.json"), manifest.replace("2.0.0", "2.0.1")).unwrap();
+    let changed = place.run(&["salvage", "DIR/one", "DIR/last"]);
+    assert_eq!((changed.status, changed.out.as_str()), (2, ""));
+    assert!(changed.err.contains("add `--trust-manifest`"), "{}", changed.err);
+    assert_eq!(place.run(&["salvage", "DIR/one", "DIR/last", "--trust-manifest"]).status, 1);
+    std::fs::write(path.join("manifest.json"), "{}").unwrap();
+    let hopeless = place.run(&["salvage", "DIR/one", "DIR/none", "--trust-manifest"]);
+    assert_eq!(hopeless.status, 2);
+    assert!(!hopeless.err.contains("--trust-manifest"), "{}", hopeless.err);
 }
 
 #[test]

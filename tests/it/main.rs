@@ -44,6 +44,7 @@ mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
 mod round_trip;
+mod salvage;
 mod sample;
 mod savepoint;
 mod spec;

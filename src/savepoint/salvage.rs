@@ -1,0 +1,412 @@
+//! Saving what is sound of a damaged savepoint: a new savepoint with it, and an account of what was lost.
+//!
+//! A row group whose chunks have their hashes is sound as a whole. Where hashes fit and rows still break the format,
+//! a faulty program wrote them: such rows are left out one by one. Nothing is repaired by guessing.
+
+use super::verify_rows::{odd_value, overlapping};
+use super::{Savepoint, StateColumns, StateFile, StateFileWriter, check_sealed, new, publish, seal};
+use crate::error::{Error, Result};
+use crate::format::{KeyColumn, layout};
+use crate::model::{
+    FileEntry, KeyGroup, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry,
+    StateKind, StateName,
+};
+use crate::storage::Store;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{UInt16Type, UInt32Type};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+/// The label that names the savepoint that was salvaged.
+pub const SALVAGED_FROM: &str = "salvaged-from";
+
+/// What was saved, and what was not.
+#[derive(Debug)]
+pub struct Salvaged {
+    /// The new savepoint.
+    pub savepoint: Savepoint,
+    /// The id of the damaged one.
+    pub from: SavepointId,
+    /// What was lost of each state that lost something, in the order of the manifest.
+    pub losses: Vec<StateLoss>,
+}
+
+impl Salvaged {
+    /// Returns the number of rows that were saved.
+    pub fn rows_kept(&self) -> u64 {
+        self.savepoint.manifest().files().map(|file| file.rows).sum()
+    }
+
+    /// Returns the number of rows that were lost.
+    pub fn rows_lost(&self) -> u64 {
+        self.losses.iter().map(StateLoss::rows).sum()
+    }
+}
+
+/// What was lost of a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateLoss {
+    /// The uid of the operator.
+    pub uid: OperatorUid,
+    /// The name of the state.
+    pub state: StateName,
+    /// What was lost of it.
+    pub losses: Vec<Loss>,
+}
+
+impl StateLoss {
+    /// Returns the number of rows.
+    pub fn rows(&self) -> u64 {
+        self.losses.iter().map(|loss| loss.rows).sum()
+    }
+}
+
+/// Rows that were lost together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The file that they were in, relative to the savepoint.
+    pub file: String,
+    /// The key groups that they lay in, for keyed state: the others of the file are as they were.
+    pub key_groups: Option<KeyGroupRange>,
+    /// How many they are, as far as the file or the manifest tells.
+    pub rows: u64,
+    /// What was found instead.
+    pub found: String,
+    /// What was wanted.
+    pub wanted: String,
+}
+
+/// Writes what is sound of a savepoint into a new one, in the directory `dir` of a store, which has no files.
+///
+/// The new savepoint is the same in all else, and has the label [`SALVAGED_FROM`]. Of a damaged manifest,
+/// [`Savepoint::open_trusting`] makes what it can.
+///
+/// # Errors
+///
+/// [`Error::ImageExists`] if there is something in the directory; [`Error::Io`] if the new savepoint cannot be
+/// written. What cannot be read is lost, and no error.
+pub fn salvage(damaged: &Savepoint, store: Arc<dyn Store>, dir: &str) -> Result<Salvaged> {
+    new::check_empty(store.as_ref(), dir)?;
+    let mut losses = Vec::new();
+    let sealed = write_sound(damaged, store.as_ref(), dir, &mut losses).and_then(|manifest| {
+        let sealed = seal(&manifest);
+        check_sealed(&sealed, &store.describe(dir))?;
+        copy_marker(damaged, store.as_ref(), dir)?;
+        Ok(sealed)
+    });
+    let sealed = sealed.inspect_err(|_| new::abandon(store.as_ref(), dir))?;
+    publish(store.as_ref(), dir, &sealed)?;
+    Ok(Salvaged { savepoint: Savepoint::open_in(store, dir)?, from: damaged.id.clone(), losses })
+}
+
+/// Says of the new savepoint, too, that the sinks' transactions are committed.
+fn copy_marker(damaged: &Savepoint, store: &dyn Store, dir: &str) -> Result<()> {
+    if damaged.store.open(&layout::join(&damaged.dir, layout::COMMITTED)).is_err() {
+        return Ok(());
+    }
+    let path = layout::join(dir, layout::COMMITTED);
+    store.create_new(&path, b"").map_err(Error::io("write", store.describe(&path)))
+}
+
+/// Writes the sound rows of all states; returns the manifest that they want.
+fn write_sound(
+    damaged: &Savepoint,
+    store: &dyn Store,
+    dir: &str,
+    losses: &mut Vec<StateLoss>,
+) -> Result<Manifest> {
+    let mut manifest = damaged.manifest().clone();
+    manifest.created_ms = new::now_ms();
+    manifest.writer = new::writer();
+    manifest.labels.insert(SALVAGED_FROM.to_owned(), damaged.id.to_string());
+    for operator in &mut manifest.operators {
+        let OperatorEntry { uid, states, .. } = operator;
+        for state in states {
+            let mut lost = Vec::new();
+            let files = Saver { damaged, state, store, dir, losses: &mut lost }.save()?;
+            replace_files(state, files);
+            if !lost.is_empty() {
+                losses.push(StateLoss { uid: uid.clone(), state: state.name.clone(), losses: lost });
+            }
+        }
+    }
+    Ok(manifest)
+}
+
+/// Puts new files in place of the old ones, and leaves schemas out that none has any more.
+fn replace_files(state: &mut StateEntry, files: Vec<FileEntry>) {
+    state.files = files;
+    for index in (1..state.schemas.len()).rev() {
+        if state.files.iter().all(|file| file.schema != index) {
+            state.schemas.remove(index);
+            state.files.iter_mut().filter(|file| file.schema > index).for_each(|file| file.schema -= 1);
+        }
+    }
+}
+
+/// Saves one state.
+struct Saver<'a> {
+    damaged: &'a Savepoint,
+    state: &'a StateEntry,
+    store: &'a dyn Store,
+    dir: &'a str,
+    losses: &'a mut Vec<Loss>,
+}
+
+impl Saver<'_> {
+    /// Returns the files with the sound rows.
+    fn save(&mut self) -> Result<Vec<FileEntry>> {
+        let mut cursors = Vec::new();
+        for (index, entry) in self.state.files.iter().enumerate() {
+            match self.damaged.state_file(self.state, entry) {
+                Ok(file) => cursors.push(Cursor::new(index, entry, file)),
+                Err(error) => self.losses.push(loss(entry, entry.key_groups, entry.rows, error)),
+            }
+        }
+        let mut files = Vec::new();
+        let groups = match self.state.kind {
+            StateKind::Value => overlapping(cursors, |cursor| cursor.entry),
+            StateKind::List => cursors.into_iter().map(|cursor| vec![cursor]).collect(),
+        };
+        for mut cursors in groups {
+            // Of a key that is in two files the row with the newer schema stays: the one that the job works with.
+            cursors.sort_by_key(|cursor| (cursor.entry.schema, cursor.index));
+            self.merge(&mut cursors)?;
+            for cursor in cursors {
+                let schema = cursor.entry.schema;
+                if let Some(writer) = cursor.writer {
+                    files.push((cursor.index, writer.finish(schema)?));
+                }
+            }
+        }
+        files.sort_by_key(|(index, _)| *index);
+        Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// Goes through files side by side, so that a key that comes twice comes twice in a row.
+    fn merge(&mut self, cursors: &mut [Cursor<'_>]) -> Result<()> {
+        let mut heads = BinaryHeap::new();
+        for (index, cursor) in cursors.iter_mut().enumerate() {
+            heads.extend(cursor.next(self)?.map(|place| Reverse((place, index))));
+        }
+        let mut last: Option<(Place, usize)> = None;
+        while let Some(Reverse((place, index))) = heads.pop() {
+            match &last {
+                Some((before, other)) if *before == place => {
+                    let found = format!("keys that {} has too", cursors[*other].entry.path);
+                    cursors[index].drop_row(place.0, found, "each key in one file of the state");
+                }
+                _ => {
+                    cursors[index].keep_row();
+                    last = Some((place, index));
+                }
+            }
+            heads.extend(cursors[index].next(self)?.map(|place| Reverse((place, index))));
+        }
+        Ok(())
+    }
+}
+
+fn loss(entry: &FileEntry, key_groups: Option<KeyGroupRange>, rows: u64, error: Error) -> Loss {
+    let (found, wanted) = match error {
+        Error::Damaged { found, wanted, .. } => (found, wanted),
+        Error::Io { action, source, .. } => {
+            (format!("bytes that one cannot {action} ({source})"), "bytes that can be read".to_owned())
+        }
+        other => (other.to_string(), "a state file".to_owned()),
+    };
+    Loss { file: entry.path.clone(), key_groups, rows, found, wanted }
+}
+
+/// Where a row lies: the key group and the encoded key, or the index.
+type Place = (u32, Vec<u8>);
+
+/// Goes through the rows of a file that are sound by themselves.
+struct Cursor<'a> {
+    index: usize,
+    entry: &'a FileEntry,
+    file: StateFile,
+    next_group: usize,
+    /// The row group that is being gone through, and its sound rows.
+    batch: Option<RecordBatch>,
+    sound: Vec<(u32, Place)>,
+    next: usize,
+    /// The rows of it that stay.
+    kept: Vec<u32>,
+    /// The rows of it that do not, by the reason.
+    dropped: Vec<Dropped>,
+    last: Option<Place>,
+    writer: Option<StateFileWriter>,
+}
+
+struct Dropped {
+    found: String,
+    wanted: &'static str,
+    rows: u64,
+    first_group: u32,
+    last_group: u32,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(index: usize, entry: &'a FileEntry, file: StateFile) -> Self {
+        let (batch, last, writer) = Default::default();
+        let (sound, kept, dropped) = Default::default();
+        Self { index, entry, file, next_group: 0, batch, sound, next: 0, kept, dropped, last, writer }
+    }
+
+    /// Returns the place of the next sound row.
+    fn next(&mut self, saver: &mut Saver<'_>) -> Result<Option<Place>> {
+        while self.next == self.sound.len() {
+            self.write(saver)?;
+            if !self.load(saver) {
+                return Ok(None);
+            }
+        }
+        self.next += 1;
+        Ok(Some(std::mem::take(&mut self.sound[self.next - 1].1)))
+    }
+
+    /// Keeps the row that was returned last.
+    fn keep_row(&mut self) {
+        self.kept.push(self.sound[self.next - 1].0);
+    }
+
+    /// Leaves a row of a key group out.
+    fn drop_row(&mut self, group: u32, found: impl Into<String>, wanted: &'static str) {
+        let found = found.into();
+        match self.dropped.iter_mut().find(|dropped| dropped.found == found) {
+            Some(dropped) => {
+                dropped.rows += 1;
+                dropped.first_group = dropped.first_group.min(group);
+                dropped.last_group = dropped.last_group.max(group);
+            }
+            None => {
+                let dropped = Dropped { found, wanted, rows: 1, first_group: group, last_group: group };
+                self.dropped.push(dropped);
+            }
+        }
+    }
+
+    /// Reads the next row group that can be read; `false` if there is none.
+    fn load(&mut self, saver: &mut Saver<'_>) -> bool {
+        let index = self.next_group;
+        let Some(group) = self.file.row_groups().get(index) else { return false };
+        self.next_group += 1;
+        match self.file.read_row_group(index) {
+            Ok(batch) => {
+                self.check(&batch);
+                self.batch = Some(batch);
+            }
+            Err(error) => {
+                saver.losses.push(loss(self.entry, group.key_groups, group.rows as u64, error));
+            }
+        }
+        true
+    }
+
+    /// Finds the rows that are sound by themselves.
+    fn check(&mut self, batch: &RecordBatch) {
+        let columns = self.file.columns().clone();
+        let places = Places::new(batch, &columns);
+        // Most batches are sound; a value is looked at by itself only if one is not.
+        let has_odd = odd_value(batch, &columns).is_some();
+        for row in 0..batch.num_rows() {
+            let group = places.group(row);
+            let place = match places.of(row, &columns) {
+                Ok(place) => place,
+                Err((found, wanted)) => {
+                    self.drop_row(group, found, wanted);
+                    continue;
+                }
+            };
+            if self.last.as_ref().is_some_and(|last| *last >= place) {
+                self.drop_row(group, "rows out of order", "rows in order, each key once");
+            } else if has_odd && odd_value(&batch.slice(row, 1), &columns).is_some() {
+                self.drop_row(group, "values that are none of their type", "values of the state's type");
+            } else {
+                self.last = Some(place.clone());
+                self.sound.push((row as u32, place));
+            }
+        }
+    }
+
+    /// Writes the rows of the row group that stay, and reports the others.
+    fn write(&mut self, saver: &mut Saver<'_>) -> Result<()> {
+        let groups = saver.damaged.manifest().max_parallelism;
+        for Dropped { found, wanted, rows, first_group, last_group } in self.dropped.drain(..) {
+            let key_groups = match saver.state.kind {
+                StateKind::Value => KeyGroupRange::new(first_group as u16, last_group as u16, groups)
+                    .or(self.entry.key_groups),
+                StateKind::List => None,
+            };
+            let file = self.entry.path.clone();
+            saver.losses.push(Loss { file, key_groups, rows, found, wanted: wanted.to_owned() });
+        }
+        self.sound.clear();
+        self.next = 0;
+        let kept = UInt32Array::from(std::mem::take(&mut self.kept));
+        let Some(batch) = self.batch.take().filter(|_| !kept.is_empty()) else { return Ok(()) };
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let writer =
+                    StateFileWriter::create(saver.store, saver.dir, &self.entry.path, self.file.columns())?;
+                none.insert(match self.file.stride() {
+                    Some(stride) => writer.with_stride(stride),
+                    None => writer,
+                })
+            }
+        };
+        let rows = if kept.len() == batch.num_rows() { Ok(batch) } else { take_record_batch(&batch, &kept) };
+        let rows = rows.map_err(|error| Error::Parquet {
+            action: "assemble",
+            path: self.entry.path.clone(),
+            source: error.into(),
+        })?;
+        writer.write(&rows)
+    }
+}
+
+/// The places of the rows of a batch.
+enum Places {
+    Keyed(KeyColumn, arrow::array::UInt16Array),
+    Listed(UInt32Array),
+}
+
+impl Places {
+    fn new(batch: &RecordBatch, columns: &StateColumns) -> Self {
+        let column = |index: usize| -> &ArrayRef { batch.column(index) };
+        match &columns.key {
+            Some(key) => {
+                Self::Keyed(KeyColumn::new(column(1), key), column(0).as_primitive::<UInt16Type>().clone())
+            }
+            None => Self::Listed(column(0).as_primitive::<UInt32Type>().clone()),
+        }
+    }
+
+    /// The key group of a row, as it is stored.
+    fn group(&self, row: usize) -> u32 {
+        match self {
+            Self::Keyed(_, groups) => groups.value(row).into(),
+            Self::Listed(_) => 0,
+        }
+    }
+
+    fn of(&self, row: usize, columns: &StateColumns) -> Result<Place, (&'static str, &'static str)> {
+        match self {
+            Self::Keyed(keys, groups) => {
+                let mut key = Vec::new();
+                let encoded = keys.encode(row, &mut key);
+                encoded.map_err(|_| ("keys that are none of their type", "keys of the state's type"))?;
+                let group = groups.value(row);
+                if KeyGroup::of(&key, columns.max_parallelism).index() != group {
+                    return Err(("keys in other key groups than theirs", "each key in its key group"));
+                }
+                Ok((group.into(), key))
+            }
+            Self::Listed(indices) => Ok((indices.value(row), Vec::new())),
+        }
+    }
+}
