@@ -710,9 +710,39 @@ def first_difference(found, wanted, place=""):
     return next(first_difference(f, w, f"{place}/{i}") for i, f, w in pairs if canonical(f) != canonical(w))
 
 
+def spec_table(spec, marker):
+    lines = spec.split(f"<!-- vectors: {marker} -->\n")[1].split("\n")
+    rows = [line for line in lines[2 : next(i for i, line in enumerate(lines) if not line.startswith("|"))]]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def check_vectors():
+    """The tables of the spec that need no savepoint; returns the number of their rows."""
+    spec = (pathlib.Path(__file__).parents[2] / "format-spec" / "v1.md").read_text(encoding="utf-8")
+    for text, wanted in spec_table(spec, "field ids"):
+        check(field_id(text) == int(wanted), "SC-3", text)
+    for data_type, wanted in spec_table(spec, "fingerprints"):
+        check(fingerprint(json.loads(data_type)) == wanted, "SC-4", data_type)
+    for row in spec_table(spec, "keys"):
+        encoded = bytes.fromhex(row[2])
+        check(f"{xxhash.xxh3_64_intdigest(encoded):016x}" == row[3], "KG-1", f"the hash of {row[2]}")
+        check([key_group(encoded, 128), key_group(encoded, 1000)] == [int(row[4]), int(row[5])], "KG-1", f"{row}")
+    for groups, workers, wanted in spec_table(spec, "workers"):
+        held = {}
+        for group in range(int(groups)):
+            held.setdefault(group * int(workers) // int(groups), []).append(group)
+        found = " ".join(f"{groups_held[0]}-{groups_held[-1]}" for groups_held in held.values())
+        check(found == wanted, "KG-4", f"{workers} workers: {found}")
+    return sum(len(spec_table(spec, marker)) for marker in ("field ids", "fingerprints", "keys", "workers"))
+
+
 def main():
     fixtures = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2] / "fixtures")
-    failures, rows, golden, broken = [], 0, 0, 0
+    failures, rows, golden, broken, vectors = [], 0, 0, 0, 0
+    try:
+        vectors = check_vectors()
+    except Refused as error:
+        failures.append(f"the spec's tables: {error}")
     for place in sorted((fixtures / "v1").iterdir()):
         golden += 1
         wanted = without_shown(json.loads((place / "expected.json").read_text(encoding="utf-8")))
@@ -738,7 +768,7 @@ def main():
                 print(f"{place.name}: {type(error).__name__}: {str(error)[:200]}")
     for failure in failures:
         print(f"failed: {failure}")
-    print(f"{golden} golden savepoints with {rows} rows, {broken} broken ones: {len(failures)} failures")
+    print(f"{golden} golden savepoints with {rows} rows, {broken} broken ones, {vectors} vectors: {len(failures)} failures")
     return 1 if failures or not golden or not broken else 0
 
 
