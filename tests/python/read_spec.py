@@ -6,7 +6,10 @@ every golden savepoint in fixtures/v1, checks each clause that concerns readers,
 expected.json; every savepoint in fixtures/broken must be refused. Comments name the clauses.
 
     python3 -m venv .venv && .venv/bin/pip install -r tests/python/requirements.txt
-    .venv/bin/python tests/python/read_spec.py
+    .venv/bin/python tests/python/read_spec.py [-v]
+    .venv/bin/python tests/python/read_spec.py SAVEPOINT...
+
+With savepoints it reads those, and says what is wrong with them.
 """
 
 import hashlib
@@ -736,8 +739,11 @@ def check_vectors():
     return sum(len(spec_table(spec, marker)) for marker in ("field ids", "fingerprints", "keys", "workers"))
 
 
-def main():
-    fixtures = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2] / "fixtures")
+REFUSALS = (Refused, pyarrow.ArrowException, UnicodeDecodeError)
+
+
+def read_fixtures(fixtures, verbose):
+    """Returns what was wrong, and what was looked at."""
     failures, rows, golden, broken, vectors = [], 0, 0, 0, 0
     try:
         vectors = check_vectors()
@@ -748,7 +754,7 @@ def main():
         wanted = without_shown(json.loads((place / "expected.json").read_text(encoding="utf-8")))
         try:
             found = read_savepoint(place / "savepoint")
-        except (Refused, pyarrow.ArrowException, UnicodeDecodeError) as error:
+        except REFUSALS as error:
             failures.append(f"{place.name}: {type(error).__name__}: {error}")
             continue
         rows += sum(len(state["rows"]) for state in found["states"])
@@ -763,13 +769,35 @@ def main():
         try:
             read_savepoint(place / "savepoint")
             failures.append(f"{place.name}: nothing found")
-        except (Refused, pyarrow.ArrowException, UnicodeDecodeError) as error:
-            if "-v" in sys.argv:
+        except REFUSALS as error:
+            if verbose:
                 print(f"{place.name}: {type(error).__name__}: {str(error)[:200]}")
+    looked = f"{golden} golden savepoints with {rows} rows, {broken} broken ones, {vectors} vectors"
+    return failures if golden and broken else ["no fixtures"], looked
+
+
+def read_places(places):
+    """The same for savepoints that nothing is known of."""
+    failures, rows = [], 0
+    for place in places:
+        try:
+            found = read_savepoint(pathlib.Path(place))
+            rows += sum(len(state["rows"]) for state in found["states"])
+        except REFUSALS as error:
+            failures.append(f"{place}: {type(error).__name__}: {error}")
+    return failures, f"{len(places)} savepoints with {rows} rows"
+
+
+def main():
+    places = [argument for argument in sys.argv[1:] if argument != "-v"]
+    if places:
+        failures, looked = read_places(places)
+    else:
+        failures, looked = read_fixtures(pathlib.Path(__file__).parents[2] / "fixtures", "-v" in sys.argv)
     for failure in failures:
         print(f"failed: {failure}")
-    print(f"{golden} golden savepoints with {rows} rows, {broken} broken ones, {vectors} vectors: {len(failures)} failures")
-    return 1 if failures or not golden or not broken else 0
+    print(f"{looked}: {len(failures)} failures")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
