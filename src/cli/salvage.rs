@@ -5,12 +5,10 @@ use super::text::counted;
 use super::{Answer, Console, Failure, Outcome};
 use crate::error::{Error, shown};
 use crate::model::KeyGroupRange;
-use crate::savepoint::{Loss, Salvaged, Savepoint, StateLoss, salvage};
-use crate::storage::LocalStore;
+use crate::savepoint::{Loss, Salvaged, Savepoint, StateLoss, salvage_to};
 use serde_json::{Value as Json, json};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Save what is sound of a damaged savepoint into a new one
 ///
@@ -46,8 +44,7 @@ pub(super) fn run(args: &SalvageArgs, console: &mut Console<'_>) -> Outcome {
     if std::fs::read_dir(&args.new).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::ImageExists { path: shown(&args.new) }.into());
     }
-    let store = LocalStore::create_root(&args.new).map_err(Error::io("create", shown(&args.new)))?;
-    let salvaged = salvage(&damaged, Arc::new(store), "")?;
+    let salvaged = salvage_to(&damaged, &args.new)?;
     if args.json {
         console.json(&to_json(&salvaged))?;
     } else {

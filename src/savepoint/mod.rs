@@ -19,7 +19,7 @@ pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
 pub use new::{KeyedColumns, SavepointWriter};
-pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage};
+pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to};
 pub use scan::{Scan, ScanBatch};
 pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};

@@ -5,18 +5,19 @@
 
 use super::verify_rows::{odd_value, overlapping};
 use super::{Savepoint, StateColumns, StateFile, StateFileWriter, check_sealed, new, publish, seal};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::format::{KeyColumn, layout};
 use crate::model::{
     FileEntry, KeyGroup, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry,
     StateKind, StateName,
 };
-use crate::storage::Store;
+use crate::storage::{LocalStore, Store};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{UInt16Type, UInt32Type};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The label that names the savepoint that was salvaged.
@@ -99,6 +100,17 @@ pub fn salvage(damaged: &Savepoint, store: Arc<dyn Store>, dir: &str) -> Result<
     let sealed = sealed.inspect_err(|_| new::abandon(store.as_ref(), dir))?;
     publish(store.as_ref(), dir, &sealed)?;
     Ok(Salvaged { savepoint: Savepoint::open_in(store, dir)?, from: damaged.id.clone(), losses })
+}
+
+/// Does what [`salvage`] does, into a local directory, which appears.
+///
+/// # Errors
+///
+/// As [`salvage`].
+pub fn salvage_to(damaged: &Savepoint, new: impl AsRef<Path>) -> Result<Salvaged> {
+    let new = new.as_ref();
+    let store = LocalStore::create_root(new).map_err(Error::io("create", shown(new)))?;
+    salvage(damaged, Arc::new(store), "")
 }
 
 /// Says of the new savepoint, too, that the sinks' transactions are committed.

@@ -172,7 +172,7 @@ const BROKEN: [(&str, Kept, Kept); 40] = [
     ("v1-magic", Some((0, 6)), Some((0, 6))),
     ("v1-manifest-bit-flip", None, Some((0, 7))),
     ("v1-manifest-cut", None, None),
-    ("v1-manifest-of-another", Some((0, 2)), Some((0, 2))),
+    ("v1-manifest-of-another", Some((0, 6)), Some((0, 6))),
     ("v1-manifest-spread-out", None, Some((6, 0))),
     ("v1-max-parallelism", Some((2, 4)), Some((2, 4))),
     ("v1-missing-file", Some((0, 6)), Some((0, 6))),
