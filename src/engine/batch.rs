@@ -124,6 +124,15 @@ impl<K: Record, T: Record> Default for KeyedRows<K, T> {
     }
 }
 
+impl<K: Record, T: Record> KeyedRows<K, T> {
+    /// Makes room for so many records more.
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.hashes.reserve(records);
+        self.keys.reserve(records);
+        self.rows.records.reserve(records);
+    }
+}
+
 macro_rules! records {
     ($type:ident<$($param:ident),+>, $self:ident => $count:expr) => {
         impl<$($param: Record),+> Records for $type<$($param),+> {

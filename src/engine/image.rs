@@ -15,7 +15,7 @@ use crate::state::{Build as _, Key, Read as _, State};
 use crate::storage::{LocalStore, Store};
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,6 +79,10 @@ enum Task {
     Run { node: usize, epoch: u64, job: Job },
 }
 
+/// The number of tasks that may wait before rows are held back. The queue itself has no bound: a worker never
+/// waits for the disk.
+const QUEUE: usize = 4;
+
 /// The way from an operator to the thread that writes its image.
 pub(crate) struct ImageTasks {
     node: usize,
@@ -86,9 +90,9 @@ pub(crate) struct ImageTasks {
 }
 
 impl ImageTasks {
-    /// Returns whether rows would have to wait: the writer is behind.
+    /// Returns whether rows had better wait: the writer is behind.
     pub(crate) fn is_full(&self) -> bool {
-        self.sender.is_full()
+        self.sender.len() >= QUEUE
     }
 
     pub(crate) fn open(&self, epoch: u64, writer: Box<dyn ImageWriter>) -> Result<()> {
@@ -108,12 +112,7 @@ impl ImageTasks {
     }
 
     fn send(&self, task: Task) -> Result<()> {
-        match self.sender.try_send(task) {
-            Ok(()) => Ok(()),
-            // The queue is full only for a moment or while the disk is slow; control tasks are few.
-            Err(TrySendError::Full(task)) => self.sender.send(task).map_err(|_| stopped()),
-            Err(TrySendError::Disconnected(_)) => Err(stopped()),
-        }
+        self.sender.send(task).map_err(|_| stopped())
     }
 }
 
@@ -133,7 +132,7 @@ pub(crate) struct ImageThread {
 impl ImageThread {
     /// Starts it; `worker` is woken whenever a part is done.
     pub(crate) fn start(index: usize, worker: Thread) -> Result<Self> {
-        let (sender, tasks) = crossbeam_channel::bounded(16);
+        let (sender, tasks) = crossbeam_channel::unbounded();
         let (report, done) = crossbeam_channel::unbounded();
         let thread = std::thread::Builder::new()
             .name(format!("pitlane-image-{index}"))

@@ -16,7 +16,6 @@ use crate::model::{KeyGroup, KeyGroupRange, MaxParallelism};
 use arrow::array::ArrayRef;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
-use std::collections::HashMap;
 
 /// The live values of one keyed state, for the key groups of one worker.
 pub struct Table<K: Key, S: State> {
@@ -42,20 +41,23 @@ struct Scan<K: Key, S: State> {
     bucket: usize,
     /// Columns of the current group.
     columns: Columns<K, S>,
-    /// Old values of groups that the scan has not reached.
-    ahead: HashMap<usize, Columns<K, S>>,
+    /// Old values of groups that the scan has not reached, by group.
+    ahead: Vec<Columns<K, S>>,
 }
 
 struct Columns<K: Key, S: State> {
     keys: K::Builder,
     values: S::Builder,
-    /// Rows that were cut off, since one array holds no more than 2 GiB of text.
+    /// Rows that were cut off.
     pieces: Vec<(ArrayRef, ArrayRef)>,
 }
 
+/// The number of rows at which they are cut off. Keys spread evenly, so the columns of all groups fill up at the
+/// same pace: if they were to grow without bounds, they would all move to larger places at the same moment.
+const PIECE_ROWS: usize = 1024;
 /// The number of rows between two looks at the size of the columns.
 const ROWS_BETWEEN_LOOKS: usize = 256;
-/// The size, in bytes of text and the like, at which rows are cut off.
+/// The size, in bytes of text and the like, at which rows are cut off: one array holds no more than 2 GiB of it.
 const PIECE_BYTES: usize = 256 << 20;
 
 impl<K: Key, S: State> Default for Columns<K, S> {
@@ -69,7 +71,7 @@ impl<K: Key, S: State> Default for Columns<K, S> {
 pub struct GroupImage {
     /// The key group.
     pub group: KeyGroup,
-    /// Keys and values, row by row; several pieces only where one would be too large. May be empty.
+    /// Keys and values, row by row, in pieces; there may be none.
     pub pieces: Vec<(ArrayRef, ArrayRef)>,
 }
 
@@ -161,7 +163,8 @@ impl<K: Key, S: State> Table<K, S> {
     pub fn begin_image(&mut self) {
         assert!(self.scan.is_none(), "one image at a time");
         self.stamp = self.stamp.wrapping_add(1);
-        self.scan = Some(Scan { group: 0, bucket: 0, columns: Columns::default(), ahead: HashMap::new() });
+        let ahead = self.groups.iter().map(|_| Columns::default()).collect();
+        self.scan = Some(Scan { group: 0, bucket: 0, columns: Columns::default(), ahead });
     }
 
     /// Returns whether an image is being taken.
@@ -199,7 +202,7 @@ impl<K: Key, S: State> Table<K, S> {
             done(GroupImage { group, pieces: std::mem::take(&mut scan.columns).finish() });
             scan.group += 1;
             scan.bucket = 0;
-            scan.columns = scan.ahead.remove(&scan.group).unwrap_or_default();
+            scan.columns = scan.ahead.get_mut(scan.group).map(std::mem::take).unwrap_or_default();
         }
         self.scan = None;
         false
@@ -213,7 +216,7 @@ impl<K: Key, S: State> Scan<K, S> {
         if group == self.group && bucket >= self.bucket {
             self.columns.append(entry);
         } else if group > self.group {
-            self.ahead.entry(group).or_default().append(entry);
+            self.ahead[group].append(entry);
         }
     }
 }
@@ -226,7 +229,8 @@ impl<K: Key, S: State> Columns<K, S> {
             self.values.append(value);
             let rows = self.keys.len();
             if rows % ROWS_BETWEEN_LOOKS == 0
-                && self.keys.size_hint_bytes() + self.values.size_hint_bytes() >= PIECE_BYTES
+                && (rows >= PIECE_ROWS
+                    || self.keys.size_hint_bytes() + self.values.size_hint_bytes() >= PIECE_BYTES)
             {
                 self.cut();
             }

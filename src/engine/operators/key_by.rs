@@ -32,15 +32,19 @@ impl<K: Key + Record, T: Record, F: FnMut(&T) -> K> Operator for KeyBy<K, T, F> 
     fn receive(&mut self, _input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         let Rows { times_ms, records } = records.take::<Rows<T>>().map_err(undecodable)?;
         let peers = self.waiting.len();
+        if peers == 1 {
+            let keys: Vec<K> = records.iter().map(&mut self.key_of).collect();
+            let hashes = keys.iter().map(Key::hash64).collect();
+            out.send_to(0, KeyedRows { hashes, keys, rows: Rows { times_ms, records } });
+            return Ok(());
+        }
+        let share = records.len() / peers + records.len() / 8;
+        self.waiting.iter_mut().for_each(|waiting| waiting.reserve(share.min(BATCH)));
         for (index, record) in records.into_iter().enumerate() {
             let key = (self.key_of)(&record);
             let hash = key.hash64();
-            let to = if peers == 1 {
-                0
-            } else {
-                let group = KeyGroup::of_hash(hash, self.max_parallelism);
-                KeyGroupRange::worker_of(group, peers, self.max_parallelism)
-            };
+            let group = KeyGroup::of_hash(hash, self.max_parallelism);
+            let to = KeyGroupRange::worker_of(group, peers, self.max_parallelism);
             let waiting = &mut self.waiting[to];
             waiting.hashes.push(hash);
             waiting.keys.push(key);

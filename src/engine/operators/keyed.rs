@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 /// The number of buckets that are scanned between two looks at the clock.
 const SCAN_STEP: usize = 1024;
-/// How long an image may hold records up at a time.
-const SCAN_SLICE: Duration = Duration::from_micros(250);
+/// How long an image may hold records up at a time: half as long as the records took, within these bounds.
+const SCAN_SLICE: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(250));
 
 /// What users set on the state of a keyed operator.
 pub(crate) struct KeyedSettings<S: State> {
@@ -62,6 +62,8 @@ pub(crate) struct Keyed<K: Key, T, O, S: State, F> {
     node: usize,
     /// What the meters know of this instance.
     metered: (i64, i64),
+    /// When the image was last worked on.
+    scanned: Instant,
     types: PhantomData<fn(T) -> O>,
 }
 
@@ -109,6 +111,7 @@ impl<K: Key, T, O, S: State, F> Keyed<K, T, O, S, F> {
             meters: Arc::clone(context.meters),
             node: context.node,
             metered: (0, 0),
+            scanned: Instant::now(),
             types: PhantomData,
         })
     }
@@ -125,7 +128,7 @@ where
     fn receive(&mut self, _input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         let KeyedRows { hashes, keys, rows } = records.take::<KeyedRows<K, T>>().map_err(undecodable)?;
         let Rows { times_ms, records } = rows;
-        let mut sent = Rows::default();
+        let mut sent = Rows { times_ms: Vec::new(), records: Vec::with_capacity(records.len() / 2) };
         for (index, ((hash, key), record)) in hashes.into_iter().zip(keys).zip(records).enumerate() {
             let Self { apply, table, untouched, .. } = self;
             table.update(
@@ -165,8 +168,9 @@ where
             return Ok(Work::Done);
         }
         let began = Instant::now();
+        let slice = ((began - self.scanned) / 2).clamp(SCAN_SLICE.0, SCAN_SLICE.1);
         let mut sent = Ok(());
-        while began.elapsed() < SCAN_SLICE {
+        while began.elapsed() < slice {
             if tasks.is_full() {
                 return Ok(Work::Wait(Duration::from_micros(500)));
             }
@@ -182,6 +186,7 @@ where
             }
         }
         sent?;
+        self.scanned = Instant::now();
         Ok(Work::More)
     }
 

@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 
 /// The name of the state that holds how far a source was read.
 pub(crate) const POSITIONS: &str = "positions";
-/// The most records that a split gives at once.
+/// The most records that a split gives at once: few at first, so that a job which resumes has sent something before
+/// it has touched all parts of its state, then twice as many each time.
 const BATCH: usize = 1024;
+const FIRST_BATCH: usize = 16;
 
 /// A source position as it lies in the state file.
 #[derive(crate::State)]
@@ -66,6 +68,7 @@ pub(crate) struct SourceNode<T> {
     /// Positions of splits that are not read any more, which the savepoint goes on to hold.
     done_before: Vec<SourcePosition>,
     over: bool,
+    batch: usize,
 }
 
 struct Split<T> {
@@ -128,7 +131,15 @@ impl<T: Record> SourceNode<T> {
             worker: context.worker,
             max_parallelism: context.max_parallelism,
         };
-        Ok(Self { splits, settings, shared: Rc::clone(shared), kind, done_before, over: false })
+        Ok(Self {
+            splits,
+            settings,
+            shared: Rc::clone(shared),
+            kind,
+            done_before,
+            over: false,
+            batch: FIRST_BATCH,
+        })
     }
 
     /// The least watermark of the splits that are still read.
@@ -143,7 +154,7 @@ impl<T: Record> SourceOperator for SourceNode<T> {
         let mut next = Work::Done;
         let mut rows = Rows::default();
         for split in self.splits.iter_mut().filter(|s| !s.position.finished) {
-            let allowed = self.settings.rate.map_or(BATCH, |rate| split.allowed(rate));
+            let allowed = self.settings.rate.map_or(BATCH, |rate| split.allowed(rate)).min(self.batch);
             if allowed == 0 {
                 next = next.or(Work::Wait(Duration::from_millis(2)));
                 continue;
@@ -171,6 +182,7 @@ impl<T: Record> SourceOperator for SourceNode<T> {
                 }
             });
         }
+        self.batch = BATCH.min(2 * self.batch);
         out.send(rows);
         out.advance(self.watermark_ms());
         if next == Work::Done && !self.over {
