@@ -101,6 +101,7 @@ fn add_leaves(data_type: &DataType, leaves: &mut Vec<bool>) {
         DataType::Struct(fields) if !fields.is_empty() => {
             fields.iter().for_each(|field| add_leaves(&field.data_type, leaves));
         }
+        DataType::Duration => leaves.extend([false; 2]),
         DataType::Enum(variants) => {
             leaves.push(true);
             variants

@@ -2,13 +2,14 @@
 //!
 //! Follows [`arrow_type`](super::arrow_type), and agrees with the readers of [`State`](crate::state::State) on what is a value.
 
-use super::columns::{ColumnMismatch, SOME, TAG, position, shown_type};
+use super::columns::{ColumnMismatch, NANOS, SECS, SOME, TAG, UTC, position, shown_type};
 use super::{DataType, Field, Value, Variant};
 use arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use arrow::datatypes::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
+use std::time::Duration;
 
 /// Returns the value at `row` of a column with values of type `data_type`.
 ///
@@ -84,6 +85,30 @@ fn present_at(array: &ArrayRef, data_type: &DataType, row: usize) -> Result<Valu
             Value::Msgpack(array.as_binary_opt::<i32>().ok_or_else(layout)?.value(row).to_vec())
         }
         DataType::FixedBytes(length) => Value::Bytes(fixed(*length)?.to_vec()),
+        DataType::Duration => {
+            let columns = struct_columns(array, &[SECS, NANOS])?;
+            let part = |index: usize, name: &str, data_type: &DataType| match value_at(
+                &columns[index],
+                data_type,
+                row,
+            )
+            .map_err(|e| e.inside(name))?
+            {
+                Value::Uint(part) => Ok(part),
+                other => Err(ColumnMismatch::new(other.to_string(), data_type.to_string())),
+            };
+            let (secs, nanos) = (part(0, SECS, &DataType::U64)?, part(1, NANOS, &DataType::U32)?);
+            if nanos >= 1_000_000_000 {
+                let wanted = "less than a second of nanoseconds";
+                return Err(ColumnMismatch::new(nanos.to_string(), wanted).inside(NANOS));
+            }
+            Value::Duration(Duration::new(secs as u64, nanos as u32))
+        }
+        DataType::Timestamp => {
+            let times = array.as_primitive_opt::<TimestampMicrosecondType>();
+            let times = times.filter(|times| times.timezone() == Some(UTC)).ok_or_else(layout)?;
+            Value::Timestamp(times.value(row))
+        }
         DataType::Unit => unit().map(|()| Value::Unit)?,
         DataType::Option(_) => value_at(array, data_type, row)?,
         DataType::List(element) | DataType::Set(element) => {

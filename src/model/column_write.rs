@@ -3,14 +3,14 @@
 //! Follows [`arrow_type`](super::arrow_type), and agrees with the builders of [`State`](crate::state::State) to the byte.
 
 use super::columns::{
-    SOME, TAG, arrow_field, arrow_type, column, element_field, entries_field, entry_fields, part,
-    payload_type, position,
+    NANOS, SECS, SOME, TAG, UTC, arrow_field, arrow_type, column, element_field, entries_field, entry_fields,
+    part, payload_type, position,
 };
 use super::key_encoding::encode_value;
 use super::{DataType, NotAValue, Value, Variant, column_id};
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray,
-    NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
+    NullBufferBuilder, PrimitiveArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -105,6 +105,22 @@ fn column_of(
                 }
             }
             fixed_bytes(*length, bytes, validity)
+        }
+        DataType::Duration => {
+            let spans = pick!(Duration)?;
+            let secs = spans.iter().map(|v| v.map(std::time::Duration::as_secs).unwrap_or_default());
+            let nanos = spans.iter().map(|v| v.map(std::time::Duration::subsec_nanos).unwrap_or_default());
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(PrimitiveArray::<UInt64Type>::from_iter_values(secs)),
+                Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(nanos)),
+            ];
+            let fields = vec![part(SECS, ArrowType::UInt64, false), part(NANOS, ArrowType::UInt32, false)];
+            structs(fields, columns, validity)
+        }
+        DataType::Timestamp => {
+            let times = pick!(Timestamp)?.into_iter().map(|v| v.copied().unwrap_or_default());
+            let times = TimestampMicrosecondArray::new(times.collect(), validity);
+            Ok(Arc::new(times.with_timezone(UTC)))
         }
         DataType::Unit => {
             pick(values, data_type, |value| matches!(value, Value::Unit).then_some(&()))?;

@@ -6,7 +6,7 @@
 //! of [`State`](crate::state::State).
 
 use super::{DataType, column_id};
-use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields};
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields, TimeUnit};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +17,11 @@ const FIELD_ID: &str = "PARQUET:field_id";
 pub(crate) const TAG: &str = "tag";
 /// The name of the only column in a struct that keeps two levels of `Option` apart.
 pub(crate) const SOME: &str = "some";
+/// The names of the columns of a duration.
+pub(crate) const SECS: &str = "secs";
+pub(crate) const NANOS: &str = "nanos";
+/// The time zone of timestamps.
+pub(crate) const UTC: &str = "UTC";
 /// The name of the column of a list's elements.
 const ELEMENT: &str = "element";
 
@@ -80,6 +85,12 @@ pub fn arrow_type(data_type: &DataType) -> ArrowType {
         DataType::FixedBytes(length) => {
             ArrowType::FixedSizeBinary(i32::try_from(*length).unwrap_or(i32::MAX))
         }
+        DataType::Duration => ArrowType::Struct(
+            [part(SECS, ArrowType::UInt64, false), part(NANOS, ArrowType::UInt32, false)]
+                .into_iter()
+                .collect(),
+        ),
+        DataType::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
         DataType::Unit => ArrowType::Boolean,
         DataType::Option(inner) if inner.is_nullable() => {
             ArrowType::Struct(Fields::from(vec![part(SOME, arrow_type(inner), true)]))

@@ -49,6 +49,11 @@ pub fn encode_value(key: &Value, data_type: &DataType, out: &mut Vec<u8>) -> Res
         }
         (DataType::I128, Value::Int(value)) => encode_signed(value.to_be_bytes(), out),
         (DataType::Char, Value::Char(value)) => out.extend(u32::from(*value).to_be_bytes()),
+        (DataType::Duration, Value::Duration(value)) => {
+            out.extend(value.as_secs().to_be_bytes());
+            out.extend(value.subsec_nanos().to_be_bytes());
+        }
+        (DataType::Timestamp, Value::Timestamp(value)) => encode_signed(value.to_be_bytes(), out),
         (DataType::String, Value::String(value)) => encode_bytes(value.as_bytes(), out),
         (DataType::Bytes, Value::Bytes(value)) => encode_bytes(value, out),
         (DataType::FixedBytes(length), Value::Bytes(value)) if value.len() == *length as usize => {

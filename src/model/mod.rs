@@ -12,6 +12,7 @@ mod manifest;
 mod names;
 mod schema;
 pub(crate) mod text;
+pub(crate) mod time;
 mod value;
 mod value_json;
 
@@ -19,7 +20,9 @@ pub(crate) use column_read::struct_columns;
 pub use column_read::value_at;
 pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
-pub(crate) use columns::{SOME, TAG, column, element_field, entries_field, entry_fields, shown_type};
+pub(crate) use columns::{
+    NANOS, SECS, SOME, TAG, UTC, column, element_field, entries_field, entry_fields, shown_type,
+};
 pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
 pub(crate) use key_encoding::{encode_bytes, encode_signed};
 pub use key_encoding::{encode_value, key_problem};

@@ -32,6 +32,10 @@ pub enum DataType {
     Bytes,
     /// Bytes of one fixed length.
     FixedBytes(u32),
+    /// A span of time, to the nanosecond.
+    Duration,
+    /// A point in time, to the microsecond.
+    Timestamp,
     /// A type with one value, such as `()`.
     Unit,
     /// A value or none; `Option<Option<T>>` keeps both levels apart.
@@ -184,6 +188,8 @@ impl fmt::Display for DataType {
             Self::String => "String",
             Self::Bytes => "bytes",
             Self::FixedBytes(length) => return write!(f, "[u8; {length}]"),
+            Self::Duration => "Duration",
+            Self::Timestamp => "timestamp",
             Self::Unit => "()",
             Self::Option(inner) => return write!(f, "Option<{inner}>"),
             Self::List(inner) => return write!(f, "Vec<{inner}>"),

@@ -4,7 +4,9 @@
 //! that of `value_json`.
 
 use super::columns::join;
+use super::time::{shown_duration, shown_timestamp};
 use std::fmt;
+use std::time::Duration;
 
 /// One value of any [`DataType`](super::DataType).
 ///
@@ -26,6 +28,9 @@ pub enum Value {
     String(String),
     /// `Bytes` and `FixedBytes`.
     Bytes(Vec<u8>),
+    Duration(Duration),
+    /// Microseconds since 1970.
+    Timestamp(i64),
     /// `None` or `Some`.
     Option(Option<Box<Value>>),
     /// Lists and sets.
@@ -53,6 +58,8 @@ impl PartialEq for Value {
             (Self::Char(a), Self::Char(b)) => a == b,
             (Self::String(a), Self::String(b)) => a == b,
             (Self::Bytes(a), Self::Bytes(b)) | (Self::Msgpack(a), Self::Msgpack(b)) => a == b,
+            (Self::Duration(a), Self::Duration(b)) => a == b,
+            (Self::Timestamp(a), Self::Timestamp(b)) => a == b,
             (Self::Option(a), Self::Option(b)) => a == b,
             (Self::List(a), Self::List(b)) | (Self::Tuple(a), Self::Tuple(b)) => a == b,
             (Self::Map(a), Self::Map(b)) => a == b,
@@ -121,6 +128,8 @@ impl fmt::Display for Value {
             Self::Char(value) => write!(f, "{value:?}"),
             Self::String(value) => write!(f, "{value:?}"),
             Self::Bytes(bytes) => write!(f, "0x{}", hex(bytes)),
+            Self::Duration(duration) => f.write_str(&shown_duration(*duration)),
+            Self::Timestamp(micros) => f.write_str(&shown_timestamp(*micros)),
             Self::Option(None) => f.write_str("none"),
             // Without the word, none and none inside of some would look alike.
             Self::Option(Some(value)) if matches!(**value, Self::Option(_)) => write!(f, "some({value})"),

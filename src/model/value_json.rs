@@ -3,6 +3,7 @@
 //! The JSON of a value reads back as the same value, given its type: integers beyond 2^53 and floats that are
 //! not finite are strings, bytes are hexadecimal digits, an enum is its tag or `{"Tag": data}`.
 
+use super::time::{parse_duration, parse_timestamp};
 use super::value::hex;
 use super::{DataType, NotAValue, Value};
 use serde_json::{Map, Number, Value as Json, json};
@@ -29,6 +30,7 @@ impl Value {
             Self::Char(value) => Json::String(value.to_string()),
             Self::String(value) => Json::String(value.clone()),
             Self::Bytes(bytes) => Json::String(hex(bytes)),
+            Self::Duration(_) | Self::Timestamp(_) => Json::String(self.to_string()),
             Self::Option(None) => Json::Null,
             Self::Option(Some(value)) if needs_some(value) => json!({ "some": value.to_json() }),
             Self::Option(Some(value)) => value.to_json(),
@@ -90,7 +92,7 @@ impl Value {
                 _ => parse_float(text()?, data_type).ok_or_else(not)?,
             },
             DataType::String => Self::String(text()?.to_owned()),
-            DataType::Char | DataType::Bytes | DataType::FixedBytes(_) => parse_plain(text()?, data_type)?,
+            plain if is_text(plain) => parse_plain(text()?, plain)?,
             integer if is_integer(integer) => match json {
                 Json::Number(number) => parse_plain(&number.to_string(), integer)?,
                 _ => parse_plain(text()?, integer)?,
@@ -227,9 +229,14 @@ fn is_integer(data_type: &DataType) -> bool {
     matches!(data_type, I8 | I16 | I32 | I64 | I128 | U8 | U16 | U32 | U64 | U128)
 }
 
+/// Returns whether values are text in JSON that is no string to people.
+fn is_text(data_type: &DataType) -> bool {
+    use DataType::{Bytes, Char, Duration, FixedBytes, Timestamp};
+    matches!(data_type, Char | Bytes | FixedBytes(_) | Duration | Timestamp)
+}
+
 fn is_plain(data_type: &DataType) -> bool {
-    use DataType::{Bool, Bytes, Char, FixedBytes};
-    is_integer(data_type) || matches!(data_type, Bool | Char | Bytes | FixedBytes(_))
+    is_integer(data_type) || is_text(data_type) || *data_type == DataType::Bool
 }
 
 /// Reads the text of a type that [`is_plain`].
@@ -244,6 +251,8 @@ fn parse_plain(text: &str, data_type: &DataType) -> Result<Value, NotAValue> {
         DataType::FixedBytes(length) => {
             parse_hex(text).filter(|bytes| bytes.len() == *length as usize).map(Value::Bytes)
         }
+        DataType::Duration => parse_duration(text).map(Value::Duration),
+        DataType::Timestamp => parse_timestamp(text).map(Value::Timestamp),
         DataType::I8 => text.parse().ok().map(|v: i8| Value::Int(v.into())),
         DataType::I16 => text.parse().ok().map(|v: i16| Value::Int(v.into())),
         DataType::I32 => text.parse().ok().map(|v: i32| Value::Int(v.into())),
@@ -389,6 +398,8 @@ mod tests {
             (text("\0𝄞"), DataType::String),
             (Value::Bytes(vec![]), DataType::Bytes),
             (Value::Bytes(vec![1, 254]), DataType::FixedBytes(2)),
+            (Value::Duration(std::time::Duration::MAX), DataType::Duration),
+            (Value::Timestamp(i64::MIN), DataType::Timestamp),
             (Value::Option(None), option(option(DataType::Unit))),
             (some(Value::Option(None)), option(option(DataType::Unit))),
             (some(some(Value::Unit)), option(option(DataType::Unit))),

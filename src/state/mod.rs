@@ -13,6 +13,7 @@ mod map;
 mod option;
 mod plain;
 mod text;
+mod time;
 mod tuple;
 
 pub use crate::model::ColumnMismatch;
@@ -26,6 +27,7 @@ pub use text::{
     BinaryBuilder, BinaryReader, Bytes, FixedBuilder, FixedBytes, FixedReader, Msgpack, TextBuilder,
     TextReader,
 };
+pub use time::{DurationBuilder, DurationReader, TimeBuilder, TimeReader};
 pub use tuple::{TupleBuilder, TupleReader};
 
 pub mod table;

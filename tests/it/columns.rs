@@ -9,6 +9,7 @@ use pitlane::state::{Build, Bytes, FixedBytes, Msgpack, Read, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Builds a column of `values`.
 pub(crate) fn built<T: State>(values: &[T]) -> ArrayRef {
@@ -107,6 +108,19 @@ fn plain_types_come_back_as_they_were() {
     check(&[f64::NAN, -0.0, f64::MAX, f64::NEG_INFINITY]);
     check(&[(), ()]);
     check::<u64>(&[]);
+}
+
+/// Clause TY-9.
+#[test]
+fn times_come_back_as_they_were() {
+    let times = [0, 1, 1_479_399_631_250_000].map(|micros| UNIX_EPOCH + Duration::from_micros(micros));
+    check(&times);
+    check(&[UNIX_EPOCH - Duration::from_micros(1), UNIX_EPOCH - Duration::from_secs(100_000_000_000)]);
+    check(&[None, Some(times[2])]);
+    check(&[Duration::ZERO, Duration::from_nanos(1), Duration::MAX]);
+    check(&[None, Some(Some((Duration::MAX, times[1]))), Some(None)]);
+    check(&[vec![None, Some(Duration::MAX)], vec![]]);
+    check(&[BTreeMap::from([(Duration::from_millis(1_500), vec![times[2]])])]);
 }
 
 #[test]

@@ -106,6 +106,16 @@ fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
+/// Clauses KE-1 and KE-2.
+#[test]
+fn spans_of_time_sort_by_their_length() {
+    check_order(
+        &[0, 1, 999_999_999, 1_000_000_000, 1_000_000_001, u64::MAX].map(std::time::Duration::from_nanos),
+    );
+    check(&[None, Some((std::time::Duration::MAX, 1_u8))]);
+    assert_eq!(key_problem(&pitlane::model::DataType::Timestamp), None);
+}
+
 #[test]
 fn numbers_sort_by_their_encodings() {
     check_order(&[false, true]);

@@ -196,6 +196,8 @@ fn row_groups_end_at_key_groups_and_lookups_find_every_kind_of_key() {
         (DataType::U128, Box::new(|i| Value::Uint(u128::from(i) << 100))),
         (DataType::I128, Box::new(|i| Value::Int((i128::from(i) - 3000) << 100))),
         (DataType::FixedBytes(3), Box::new(|i| Value::Bytes(i.to_be_bytes()[1..].to_vec()))),
+        (DataType::Duration, Box::new(|i| Value::Duration(std::time::Duration::from_millis(i.into())))),
+        (DataType::Timestamp, Box::new(|i| Value::Timestamp(i64::from(i) - 1000))),
         (DataType::Char, Box::new(|i| Value::Char(char::from_u32(0x4E00 + i).unwrap()))),
         (DataType::String, Box::new(|i| text(format!("{}{i}", "long common prefix ".repeat(5))))),
         (
@@ -371,6 +373,14 @@ fn every_type_of_value_comes_back() {
         (DataType::I128, vec![Value::Int(i128::MIN)]),
         (DataType::Bytes, vec![Value::Bytes(vec![]), Value::Bytes(vec![0, 255])]),
         (DataType::Msgpack, vec![Value::Msgpack(vec![0xC0])]),
+        (
+            DataType::Duration,
+            vec![Value::Duration(std::time::Duration::MAX), Value::Duration(std::time::Duration::ZERO)],
+        ),
+        (
+            option(DataType::Timestamp),
+            vec![Value::Option(None), some(Value::Timestamp(i64::MIN)), some(Value::Timestamp(7))],
+        ),
         (DataType::Struct(vec![]), vec![Value::Struct(vec![])]),
         (
             DataType::List(boxed(DataType::List(boxed(DataType::String)))),

@@ -12,6 +12,7 @@ expected.json; every savepoint in fixtures/broken must be refused. Comments name
 With savepoints it reads those, and says what is wrong with them.
 """
 
+import datetime
 import hashlib
 import json
 import math
@@ -25,6 +26,7 @@ import pyarrow.parquet
 import xxhash
 
 SAFE = 1 << 53
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class Refused(Exception):
@@ -174,7 +176,12 @@ def check_state(state, manifest):
 # ---- Types and schemas (section 5)
 
 INTEGERS = {f"{sign}{bits}": (sign == "i", bits) for sign in "iu" for bits in (8, 16, 32, 64, 128)}
-WORDS = {*INTEGERS, "bool", "f32", "f64", "char", "string", "bytes", "unit", "msgpack"}
+WORDS = {*INTEGERS, "bool", "f32", "f64", "char", "string", "bytes", "duration", "timestamp", "unit", "msgpack"}
+
+
+# TY-9.
+DURATION = (("secs", "u64"), ("nanos", "u32"))
+TIMESTAMP = " (Timestamp(isAdjustedToUTC=true, timeUnit=microseconds, is_from_converted_type=false, force_set_converted_type=false))"
 
 
 def parts(data_type):
@@ -305,6 +312,11 @@ def columns(label, data_type, ident, depth=1, optional=None):
         return leaf(plain[word])
     if word in ("char", "string") or word == "enum" and not has_data(inner):
         return leaf("binary", " (String)")
+    if word == "duration":
+        secs, nanos = (columns(name, kind, field_id(name), depth + 1) for name, kind in DURATION)
+        return group(label, ident, depth, optional, "", secs + nanos)
+    if word == "timestamp":
+        return leaf("int64", TIMESTAMP)
     if word == "fixed_bytes":
         return leaf(f"fixed_len_byte_array({inner})")
     if word in ("tuple", "struct") and not inner:
@@ -410,6 +422,11 @@ def shown(data_type, value):
         check(len(value) == 1, "TY-1", f"the char {value!r}")
     if word in ("bytes", "fixed_bytes"):
         return value.hex()
+    if word == "duration":
+        check(value["nanos"] < 10**9, "TY-9", "a second of nanoseconds")
+        return f"{value['secs']}{fraction(value['nanos'], 9)}s"
+    if word == "timestamp":
+        return value.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0") + fraction(value.microsecond, 6) + "Z"
     if word == "msgpack":
         return {"msgpack": value.hex()}
     if word in ("list", "set"):
@@ -434,6 +451,11 @@ def shown(data_type, value):
     return value
 
 
+def fraction(value, digits):
+    """VJ-8."""
+    return f".{value:0{digits}}".rstrip("0") if value else ""
+
+
 def in_order(data_type, values):
     """TY-4."""
     encoded = [encode(data_type, value) for value in values]
@@ -456,6 +478,10 @@ def encode(data_type, value):
         return ord(value).to_bytes(4, "big")
     if word == "fixed_bytes":
         return value
+    if word == "duration":
+        return encode("u64", value["secs"]) + encode("u32", value["nanos"])
+    if word == "timestamp":
+        return encode("i64", (value - EPOCH) // datetime.timedelta(microseconds=1))
     if word in ("string", "bytes"):
         data = value.encode() if word == "string" else value
         return data.replace(b"\0", b"\0\xff") + b"\0\0"

@@ -41,7 +41,19 @@ const INTEGERS: [DataType; 10] = [I8, I16, I32, I64, I128, U8, U16, U32, U64, U1
 fn any_type(dice: &mut Dice, depth: usize) -> DataType {
     let inner = |dice: &mut Dice| any_type(dice, depth - 1);
     if depth == 0 || dice.one_in(4) {
-        let plain = [Bool, F32, F64, Char, Text, Bytes, Unit, DataType::FixedBytes(3), DataType::Msgpack];
+        let plain = [
+            DataType::Duration,
+            DataType::Timestamp,
+            Bool,
+            F32,
+            F64,
+            Char,
+            Text,
+            Bytes,
+            Unit,
+            DataType::FixedBytes(3),
+            DataType::Msgpack,
+        ];
         return if dice.one_in(2) { dice.pick(&plain) } else { dice.pick(&INTEGERS) };
     }
     match dice.below(7) {
@@ -92,6 +104,8 @@ fn any_value(dice: &mut Dice, data_type: &DataType) -> Value {
         Bytes => Value::Bytes(vec![7; dice.below(4)]),
         DataType::FixedBytes(length) => Value::Bytes(vec![dice.below(256) as u8; *length as usize]),
         Unit => Value::Unit,
+        DataType::Duration => Value::Duration(std::time::Duration::from_millis(dice.below(5_000) as u64)),
+        DataType::Timestamp => Value::Timestamp(dice.below(5_000) as i64 - 2_500),
         DataType::Msgpack => Value::Msgpack(vec![dice.below(128) as u8]),
         DataType::Option(inner) => Value::Option((!dice.one_in(3)).then(|| Box::new(any_value(dice, inner)))),
         DataType::List(element) => Value::List(many(dice, element)),

@@ -89,6 +89,10 @@ fn containers_of_another_kind_are_refused() {
         (record([("a", I64)]), map(String, I64)),
         (list(U8), Bytes),
         (DataType::FixedBytes(4), DataType::FixedBytes(8)),
+        (DataType::I64, DataType::Timestamp),
+        (DataType::Timestamp, DataType::I64),
+        (DataType::Duration, DataType::U64),
+        (DataType::Timestamp, DataType::Duration),
     ] {
         let reason =
             format!("value: found {stored}, wanted {wanted}: no rule leads from {stored} to {wanted}");
