@@ -1,6 +1,6 @@
 //! The line of SQL that shows the rows of a state without pitlane.
 
-use crate::model::{StateEntry, StateKind, arrow_type};
+use crate::model::{FileEntry, StateEntry, StateKind, arrow_type};
 use crate::savepoint::StateView;
 use arrow::datatypes::DataType as ArrowType;
 
@@ -23,8 +23,14 @@ pub(super) fn select(state: &StateView<'_>) -> Option<String> {
     };
     let root = state.savepoint().location();
     let quoted = |path: &str| format!("'{}'", format!("{root}/{path}").replace('\'', "''"));
+    // Names of files are free (clause PB-5): a pattern is only for those that it finds.
+    let in_pattern = |dir: &str| {
+        let place =
+            |file: &FileEntry| file.path.rsplit_once('/').map(|(d, n)| d == dir && n.ends_with(".parquet"));
+        entry.files.iter().all(|file| place(file) == Some(true))
+    };
     let from = match first.path.rsplit_once('/') {
-        Some((dir, _)) if all_alike => quoted(&format!("{dir}/*.parquet")),
+        Some((dir, _)) if all_alike && in_pattern(dir) => quoted(&format!("{dir}/*.parquet")),
         _ if files.clone().count() == 1 => quoted(&files.next()?.path),
         _ => format!("[{}]", files.map(|file| quoted(&file.path)).collect::<Vec<_>>().join(", ")),
     };
