@@ -12,6 +12,7 @@ import math
 import struct
 import subprocess
 import sys
+from datetime import timezone
 from pathlib import Path
 
 import duckdb
@@ -43,6 +44,11 @@ def as_json(value, data_type):
         return integer(int.from_bytes(value))
     if kind in ("bytes", "fixed_bytes"):
         return bytes(value).hex()
+    if kind == "duration":
+        return f"{value['secs']}{fraction(value['nanos'], 9)}s"
+    if kind == "timestamp":
+        value = value.astimezone(timezone.utc)
+        return f"{value.year:04}-{value:%m-%dT%H:%M:%S}{fraction(value.microsecond, 6)}Z"
     if kind == "msgpack":
         return {"msgpack": bytes(value).hex()}
     if kind in ("list", "set"):
@@ -61,6 +67,10 @@ def as_json(value, data_type):
     if kind in ("f32", "f64"):
         return floating(value, *((">f", "7fc00000") if kind == "f32" else (">d", "7ff8000000000000")))
     return value
+
+
+def fraction(value, digits):
+    return f".{value:0{digits}}".rstrip("0") if value else ""
 
 
 def is_unit(data_type):

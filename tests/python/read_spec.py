@@ -426,7 +426,7 @@ def shown(data_type, value):
         check(value["nanos"] < 10**9, "TY-9", "a second of nanoseconds")
         return f"{value['secs']}{fraction(value['nanos'], 9)}s"
     if word == "timestamp":
-        return value.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0") + fraction(value.microsecond, 6) + "Z"
+        return f"{value.year:04}-{value:%m-%dT%H:%M:%S}" + fraction(value.microsecond, 6) + "Z"
     if word == "msgpack":
         return {"msgpack": value.hex()}
     if word in ("list", "set"):
