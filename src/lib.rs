@@ -60,7 +60,7 @@ pub use pitlane_derive::{Key, State};
 pub use state::{Key, State};
 
 /// The programs in the README compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "engine"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
