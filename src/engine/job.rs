@@ -189,9 +189,15 @@ impl Job {
         let mut history = History::open(&self.name, &root, MAIN)?;
         let root = std::fs::canonicalize(&root).map_err(Error::io("open", crate::error::shown(&root)))?;
         // Everything that can be refused is refused before the claim: a start that fails fences nobody off.
-        self.choose(&history, options, &description)?;
+        let chosen = self.choose(&history, options, &description)?;
+        let last_image = |history: &History| history.last_commit().map(|commit| history.image_of(commit));
+        let before = last_image(&history);
         let attempt = history.claim(&self.release)?;
-        let restore = self.choose(&history, options, &description)?;
+        // A predecessor may have committed in between; what was looked at before need not be looked at again.
+        let restore = match last_image(&history) == before {
+            true => chosen,
+            false => self.choose(&history, options, &description)?,
+        };
         let job = JobInfo {
             name: description.job.clone(),
             release: self.release.clone(),
@@ -205,6 +211,7 @@ impl Job {
         let last = history
             .open_last()
             .or_else(|e| if restore.is_some() || options.fresh { Ok(None) } else { Err(e) })?;
+        let last = last.filter(|last| restore.as_ref().is_none_or(|restore| restore.id() != last.id()));
         recover_sinks(&graph, &job, restore.iter().chain(&last))?;
         let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::default()).collect());
         let mut described = description.operators.into_iter();

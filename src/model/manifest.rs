@@ -125,19 +125,15 @@ pub struct SourceEntry {
 }
 
 impl SourceEntry {
-    /// Returns the watermark of the source: the least of its unfinished splits, `None` before the first event.
+    /// Returns the watermark of the source: the least of its unfinished splits, `None` before the first event
+    /// of one of them; the greatest of all once every split is finished.
     pub fn watermark_ms(&self) -> Option<i64> {
-        let least = |finished: bool| {
-            let mut marks = self.positions.iter().filter(|p| p.finished == finished).map(|p| p.watermark_ms);
-            marks.try_fold(None, |least: Option<i64>, mark| {
-                let mark = mark?;
-                Some(Some(least.map_or(mark, |l| l.min(mark))))
-            })
-        };
-        least(false).unwrap_or(None).or_else(|| {
-            let all_finished = self.positions.iter().all(|p| p.finished);
-            all_finished.then(|| self.positions.iter().filter_map(|p| p.watermark_ms).max()).flatten()
-        })
+        let open = || self.positions.iter().filter(|p| !p.finished);
+        if open().next().is_none() {
+            return self.positions.iter().filter_map(|p| p.watermark_ms).max();
+        }
+        // None comes before every Some: a split without a watermark holds the source back.
+        open().map(|p| p.watermark_ms).min().flatten()
     }
 }
 

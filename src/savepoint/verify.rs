@@ -181,7 +181,8 @@ fn check_schemas(state: &StateEntry, report: &mut Report) {
 }
 
 impl Savepoint {
-    /// Looks for damage as a job does before it starts, and stops at the first.
+    /// Looks for damage in every file's size, tail and columns, and stops at the first; a job that starts reads its
+    /// operator state as well.
     ///
     /// # Errors
     ///
