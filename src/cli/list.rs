@@ -26,9 +26,9 @@ const EXAMPLES: &str = "Examples:
 
 const JSON_HELP: &str =
     "Print JSON, an array of: {id, job, release, branch, attempt, pid, workers, state, started_ms, epoch,
-  last_checkpoint: {epoch, at_ms, path, duration_ms, size_bytes} or null, data_dir, watermark_ms or null,
+  last_checkpoint: {epoch, at_ms, path, duration_ms, size_bytes, stall_us} or null, data_dir, watermark_ms or null,
   sources: [{uid, watermark_ms, positions: [{split, offset, records, finished, watermark_ms}]}],
-  operators: [{uid, kind, records_in, records_out,
+  operators: [{uid, kind, records_in, records_out, late_records, busy_ms, back_pressured_ms, watermark_ms or null,
     states: [{name, schema_version, entries, unmigrated: [{schema_version, entries}]}]}]}
 state is running, stopping or finished. A job that does not answer is not in the array.";
 
@@ -113,6 +113,7 @@ mod tests {
             path: "/data/6".to_owned(),
             duration_ms: 3,
             size_bytes: 2048,
+            stall_us: 300,
         });
         let mut out = Vec::new();
         table(&[first, job], 68_200).write(&mut out, "").unwrap();

@@ -126,6 +126,9 @@ pub struct CheckpointStatus {
     pub path: String,
     pub duration_ms: u64,
     pub size_bytes: u64,
+    /// For how long it has held up the records of a worker at most.
+    #[serde(default)]
+    pub stall_us: u64,
 }
 
 /// How far a source has read.
@@ -161,6 +164,18 @@ pub struct OperatorStatus {
     pub kind: String,
     pub records_in: u64,
     pub records_out: u64,
+    /// Records that came too late for their window.
+    #[serde(default)]
+    pub late_records: u64,
+    /// The time spent in it, over all workers.
+    #[serde(default)]
+    pub busy_ms: u64,
+    /// The time for which it had to wait for those who take what it sends, over all workers.
+    #[serde(default)]
+    pub back_pressured_ms: u64,
+    /// How far event time has come for it.
+    #[serde(default)]
+    pub watermark_ms: Option<i64>,
     #[serde(default)]
     pub states: Vec<StateStatus>,
 }

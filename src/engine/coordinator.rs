@@ -6,8 +6,9 @@
 use super::graph::Role;
 use super::history::{self, History};
 use super::image::{ImageOrder, Part};
+use super::meter::Meter;
 use super::now_ms;
-use super::shared::{Command, Failure, Meter};
+use super::shared::{Command, Failure};
 use crate::control::{
     CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone, SavepointRequest,
     SourceStatus, StateStatus, StopRequest, VersionCount,
@@ -23,7 +24,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 /// What a worker reports.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// An operator instance has written its part.
-    Part { worker: usize, node: usize, epoch: u64, part: Part },
+    /// An operator instance has written its part; images have held its worker up for so long at most.
+    Part { worker: usize, node: usize, epoch: u64, part: Part, stall_us: u64 },
     /// An operator instance could not write its part.
     PartFailed { epoch: u64, error: String },
     /// An operator instance has made its output of the epoch visible.
@@ -142,10 +142,10 @@ impl Board {
     pub(crate) fn status(&self) -> JobStatus {
         let (facts, news) = (&*self.facts, self.news());
         let operators = facts.parts.iter().map(|(node, role, operator)| {
-            let meter = &facts.meters[*node];
+            let reading = facts.meters[*node].read();
             let count = |n: i64| u64::try_from(n).unwrap_or(0);
             let states = operator.states.iter().filter(|_| *role == Role::Keyed).map(|state| {
-                let entries = count(meter.unmigrated.load(Relaxed));
+                let entries = count(reading.unmigrated);
                 let versions = news.older.get(&(operator.uid.to_string(), state.name.to_string()));
                 let unmigrated = match versions.map(Vec::as_slice) {
                     _ if entries == 0 => Vec::new(),
@@ -156,15 +156,19 @@ impl Board {
                 StateStatus {
                     name: state.name.clone(),
                     schema_version: state.schema.version.0,
-                    entries: count(meter.entries.load(Relaxed)),
+                    entries: count(reading.entries),
                     unmigrated,
                 }
             });
             OperatorStatus {
                 uid: operator.uid.clone(),
                 kind: operator.kind.clone(),
-                records_in: meter.records_in.load(Relaxed),
-                records_out: meter.records_out.load(Relaxed),
+                records_in: reading.records_in,
+                records_out: reading.records_out,
+                late_records: reading.late,
+                busy_ms: reading.busy_ns / 1_000_000,
+                back_pressured_ms: reading.held_ns / 1_000_000,
+                watermark_ms: reading.watermark_ms,
                 states: states.collect(),
             }
         });
@@ -257,6 +261,8 @@ struct Flight {
     order: ImageOrder,
     began: Instant,
     parts: BTreeMap<(usize, usize), Part>,
+    /// For how long it has held up the records of a worker at most.
+    stall_us: u64,
     /// Once it is committed: what to tell, and which sinks have not made their output visible yet.
     committed: Option<(SavepointDone, HashSet<(usize, usize)>)>,
 }
@@ -361,11 +367,12 @@ impl Coordinator {
                         wake(&worker);
                     }
                 }
-                Event::Report(Report::Part { worker: from, node, epoch, part }) => {
+                Event::Report(Report::Part { worker: from, node, epoch, part, stall_us }) => {
                     if let Some(flight) = &mut flight
                         && flight.order.epoch == epoch
                     {
                         flight.parts.insert((from, node), part);
+                        flight.stall_us = flight.stall_us.max(stall_us);
                         if flight.parts.len() == self.part_count() && flight.committed.is_none() {
                             if let Err(error) = self.commit(flight) {
                                 self.failure.set(error);
@@ -462,7 +469,7 @@ impl Coordinator {
         self.send(Command::Close { order: order.clone(), rest: purpose.is_last(), drain });
         self.epoch += 1;
         self.board.news().epoch = self.epoch;
-        Some(Flight { purpose, order, began: Instant::now(), parts: BTreeMap::new(), committed: None })
+        Some(Flight { purpose, order, began: Instant::now(), parts: BTreeMap::new(), stall_us: 0, committed: None })
     }
 
     /// Gives an image up; the job goes on, and its last good image stays.
@@ -505,6 +512,7 @@ impl Coordinator {
             path: flight.order.directory.clone(),
             duration_ms,
             size_bytes,
+            stall_us: flight.stall_us,
         });
         news.older = manifest
             .states()

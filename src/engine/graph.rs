@@ -1,8 +1,9 @@
 //! The job as its operators, before it runs: what each is, what it reads, and how to open it on a worker.
 
+use super::meter::Meter;
 use super::operator::Operator;
 use super::runtime::SourceOperator;
-use super::shared::{Meter, Shared};
+use super::shared::Shared;
 use crate::connectors::SinkContext;
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{OperatorDescription, StateDescription};

@@ -3,9 +3,10 @@
 use super::coordinator::{Board, Checkpoints, Coordinator, Event, JobEnd, JobFacts};
 use super::graph::Graph;
 use super::history::{self, History};
+use super::meter::Meter;
 use super::now_ms;
 use super::server::Server;
-use super::shared::{Failure, Meter};
+use super::shared::Failure;
 use super::stream::SourceStream;
 use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
@@ -213,7 +214,7 @@ impl Job {
             .or_else(|e| if restore.is_some() || options.fresh { Ok(None) } else { Err(e) })?;
         let last = last.filter(|last| restore.as_ref().is_none_or(|restore| restore.id() != last.id()));
         recover_sinks(&graph, &job, restore.iter().chain(&last))?;
-        let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::default()).collect());
+        let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::new(options.workers)).collect());
         let mut described = description.operators.into_iter();
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
         let mut checkpoints = self.checkpoints;

@@ -15,8 +15,8 @@ struct Metric<'a> {
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 
-/// Shows `status` in the text format.
-pub(crate) fn render(status: &JobStatus) -> String {
+/// Shows `status` in the text format, as it is at `now_ms`.
+pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
     let job = [("job", status.job.as_str())];
     let mut text = String::new();
     let info = [
@@ -47,6 +47,12 @@ pub(crate) fn render(status: &JobStatus) -> String {
             .write(&mut text, one(seconds(last.duration_ms)));
         metric("pitlane_checkpoint_size_bytes", GAUGE, "Its size.")
             .write(&mut text, one(last.size_bytes as f64));
+        metric(
+            "pitlane_checkpoint_stall_seconds",
+            GAUGE,
+            "For how long it has held up the records of a worker at most.",
+        )
+        .write(&mut text, one(last.stall_us as f64 / 1e6));
     }
     if let Some(watermark_ms) = status.watermark_ms {
         metric(
@@ -74,6 +80,34 @@ pub(crate) fn render(status: &JobStatus) -> String {
         "Records that an operator has sent since the attempt began.",
     )
     .write(&mut text, by_operator(|o| o.records_out));
+    metric(
+        "pitlane_late_records_total",
+        COUNTER,
+        "Records that came too late for their window since the attempt began.",
+    )
+    .write(&mut text, by_operator(|o| o.late_records));
+    let seconds_by_operator = |value: fn(&crate::control::OperatorStatus) -> u64| {
+        by_operator(value).map(|(labels, ms)| (labels, ms / 1000.0))
+    };
+    metric("pitlane_busy_seconds_total", COUNTER, "Time spent in an operator, over all workers.")
+        .write(&mut text, seconds_by_operator(|o| o.busy_ms));
+    metric(
+        "pitlane_back_pressured_seconds_total",
+        COUNTER,
+        "Time for which a source had to wait for those who take what it reads, over all workers.",
+    )
+    .write(&mut text, seconds_by_operator(|o| o.back_pressured_ms));
+    let marks = || {
+        let marked = status.operators.iter().filter(|o| o.watermark_ms.is_some_and(|ms| ms < i64::MAX));
+        marked.map(|o| {
+            let labels = [("job", status.job.as_str()), ("uid", o.uid.as_str())];
+            (labels, o.watermark_ms.unwrap_or_default())
+        })
+    };
+    metric("pitlane_operator_watermark_seconds", GAUGE, "How far event time has come for an operator.")
+        .write(&mut text, marks().map(|(labels, ms)| (labels, ms as f64 / 1000.0)));
+    metric("pitlane_watermark_lag_seconds", GAUGE, "How far an operator's event time is behind the clock.")
+        .write(&mut text, marks().map(|(labels, ms)| (labels, now_ms.saturating_sub(ms) as f64 / 1000.0)));
     let by_state = |value: fn(&crate::control::StateStatus) -> u64| {
         status.operators.iter().flat_map(move |o| {
             o.states.iter().map(move |s| {
@@ -126,6 +160,7 @@ mod tests {
             "workers": 3, "state": "running", "started_ms": 0, "epoch": 7, "data_dir": "/d",
             "operators": [{
                 "uid": "carriers", "kind": "reduce", "records_in": 5, "records_out": 4,
+                "late_records": 2, "busy_ms": 1500, "watermark_ms": 7_000,
                 "states": [{
                     "name": "accumulator", "schema_version": 2, "entries": 9,
                     "unmigrated": [{"schema_version": 1, "entries": 3}],
@@ -133,12 +168,15 @@ mod tests {
             }],
         }))
         .unwrap();
-        let text = render(&status);
+        let text = render(&status, 9_500);
         for line in [
             "# TYPE pitlane_records_in_total counter",
             "pitlane_records_in_total{job=\"fl\\\"ights\",uid=\"carriers\"} 5",
             "pitlane_state_unmigrated_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 3",
             "pitlane_workers{job=\"fl\\\"ights\"} 3",
+            "pitlane_late_records_total{job=\"fl\\\"ights\",uid=\"carriers\"} 2",
+            "pitlane_busy_seconds_total{job=\"fl\\\"ights\",uid=\"carriers\"} 1.5",
+            "pitlane_watermark_lag_seconds{job=\"fl\\\"ights\",uid=\"carriers\"} 2.5",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
         }

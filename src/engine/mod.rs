@@ -16,6 +16,7 @@ mod graph;
 mod history;
 mod image;
 mod job;
+mod meter;
 mod metrics;
 mod operator;
 mod operators;

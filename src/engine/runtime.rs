@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::channels::pushers::Output;
@@ -131,6 +132,7 @@ impl Instance {
         if self.capability.is_none() || self.shared.failed() {
             return;
         }
+        let began = Instant::now();
         let step = catch_unwind(AssertUnwindSafe(|| self.step(inputs, frontiers)));
         let result = step.unwrap_or_else(|panic| {
             Err(Error::Panic { operator: self.name.clone(), message: text_of(&*panic) })
@@ -138,6 +140,9 @@ impl Instance {
         if let Err(error) = result {
             self.shared.fail(error);
         }
+        let meter = &self.shared.meters[self.node];
+        meter.busy(began.elapsed());
+        meter.watermark(self.shared.worker, self.out.watermark_ms());
     }
 
     fn step(&mut self, inputs: &mut [Box<dyn Pull>], frontiers: &[MutableAntichain<u64>]) -> Result<()> {
@@ -170,7 +175,7 @@ impl Instance {
             self.capability = None;
             return Ok(());
         }
-        let work = self.operator.work(&self.shared.tasks(self.node))?;
+        let work = self.imaging(|operator, tasks| operator.work(tasks))?;
         self.send()?;
         match work {
             Work::Done => {}
@@ -185,8 +190,8 @@ impl Instance {
         self.settle()?;
         self.send()?;
         let order = self.shared.order(self.epoch);
-        self.operator.close(&order, &self.shared.tasks(self.node))?;
         self.epoch += 1;
+        self.imaging(|operator, tasks| operator.close(&order, tasks))?;
         if let Some(capability) = &mut self.capability {
             capability.downgrade(&self.epoch);
         }
@@ -194,6 +199,18 @@ impl Instance {
             receive(&mut *self.operator, &mut self.watermarks, &mut self.out, input, batch)?;
         }
         Ok(())
+    }
+
+    /// Lets the operator work on its image, which holds records up.
+    fn imaging<T>(&mut self, work: impl FnOnce(&mut dyn Operator, &ImageTasks) -> Result<T>) -> Result<T> {
+        let tasks = self.shared.tasks(self.node);
+        if self.settled == self.epoch {
+            return work(&mut *self.operator, &tasks);
+        }
+        let began = Instant::now();
+        let done = work(&mut *self.operator, &tasks);
+        self.shared.held_up(began.elapsed());
+        done
     }
 
     /// Passes on what became of epochs that this instance has closed.
@@ -271,6 +288,7 @@ pub(crate) fn add_source<'scope>(
     let activator = register(scope, &builder.operator_info(), shared);
     let shared = Rc::clone(shared);
     let mut out = Outbox::new(shared.worker, None);
+    let mut held_since: Option<Instant> = None;
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop().map(|c| c.delayed(&shared.start_epoch));
         move |_| {
@@ -297,8 +315,14 @@ pub(crate) fn add_source<'scope>(
                 if shared.sources_rest() {
                     return Ok(Work::Done);
                 }
+                let began = Instant::now();
+                let meter = &shared.meters[node];
+                if let Some(since) = held_since.take() {
+                    meter.held(began - since);
+                }
                 if shared.out_of_credit() {
-                    return Ok(Work::Wait(std::time::Duration::from_micros(100)));
+                    held_since = Some(began);
+                    return Ok(Work::Wait(Duration::from_micros(100)));
                 }
                 let work = source.poll(&mut out)?;
                 let batches = out.take();
@@ -307,6 +331,8 @@ pub(crate) fn add_source<'scope>(
                     let mut session = output.activate();
                     session.session_with_builder(&*held).give_container(&mut Batches(batches));
                 }
+                meter.busy(began.elapsed());
+                meter.watermark(shared.worker, out.watermark_ms());
                 Ok(work)
             }));
             match step.unwrap_or_else(|panic| {

@@ -123,7 +123,7 @@ fn obey(command: Command, board: &Board, events: &Sender<Event>) -> Response {
     let (event, reply) = match command {
         Command::Status => return Response::json(200, &board.status()),
         Command::Metrics => {
-            let text = super::metrics::render(&board.status());
+            let text = super::metrics::render(&board.status(), super::now_ms() as i64);
             return Response::text(200, "text/plain; version=0.0.4; charset=utf-8", text);
         }
         Command::Cancel => {

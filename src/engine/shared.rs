@@ -2,12 +2,14 @@
 
 use super::batch::Batch;
 use super::image::{ImageOrder, ImageTasks, ImageThread, TaskDone};
+use super::meter::Meter;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use timely::scheduling::Activator;
 
 /// The most records that one worker may have under way to others.
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     settled: RefCell<Vec<(usize, u64)>>,
     /// Sources that have more to read.
     open_inputs: Cell<usize>,
+    /// How long an image has held up this step of the worker, and the worst step since it was asked.
+    stalls: Cell<(Duration, Duration)>,
     failure: Arc<Failure>,
 }
 
@@ -75,6 +79,7 @@ impl Shared {
             stopping: Cell::new(false),
             settled: RefCell::default(),
             open_inputs: Cell::new(0),
+            stalls: Cell::default(),
             failure,
         }
     }
@@ -168,6 +173,23 @@ impl Shared {
         self.open_inputs.get() == 0
     }
 
+    /// Notes that an image has held up the records of this worker for so long.
+    pub(crate) fn held_up(&self, time: Duration) {
+        let (step, worst) = self.stalls.get();
+        self.stalls.set((step + time, worst));
+    }
+
+    /// Notes that every operator had its turn.
+    pub(crate) fn step_ended(&self) {
+        let (step, worst) = self.stalls.get();
+        self.stalls.set((Duration::ZERO, worst.max(step)));
+    }
+
+    /// Returns for how long an image has held up this worker at most since this was last asked.
+    pub(crate) fn take_worst_stall(&self) -> Duration {
+        self.stalls.replace(Default::default()).1
+    }
+
     /// Counts what an operator sends, and returns it.
     pub(crate) fn count_out(&self, node: usize, batches: &[Batch]) -> u64 {
         let records = batches.iter().map(|b| b.len() as u64).sum();
@@ -209,13 +231,3 @@ impl Failure {
     }
 }
 
-/// What an operator has done, over all workers of the process.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    pub(crate) records_in: AtomicU64,
-    pub(crate) records_out: AtomicU64,
-    /// Entries of its state; each worker adds its changes.
-    pub(crate) entries: AtomicI64,
-    /// Entries that wait for a migration.
-    pub(crate) unmigrated: AtomicI64,
-}

@@ -6,8 +6,9 @@
 use super::coordinator::{Event, Report};
 use super::graph::{Graph, OpenContext, Opened, Role};
 use super::image::{ImageThread, Outcome};
+use super::meter::Meter;
 use super::runtime::{EpochStream, Wiring, add_operator, add_source};
-use super::shared::{Command, Failure, Meter, Shared};
+use super::shared::{Command, Failure, Shared};
 use crate::error::{Error, Result};
 use crate::model::{JobInfo, MaxParallelism, OperatorUid};
 use crate::savepoint::Savepoint;
@@ -76,6 +77,7 @@ fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
     }
     while worker.installed_dataflows().contains(&data) && !attempt.failure.is_set() {
         worker.step_or_park(Some(NAP));
+        shared.step_ended();
         if index == 0 {
             control.command(attempt.commands.try_iter());
             for report in control.heard() {
@@ -86,7 +88,9 @@ fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
         for done in shared.take_done() {
             match done.outcome {
                 Outcome::Part(Ok(part)) => {
-                    reports.push(Report::Part { worker: index, node: done.node, epoch: done.epoch, part });
+                    let stall_us = shared.take_worst_stall().as_micros() as u64;
+                    let (node, epoch) = (done.node, done.epoch);
+                    reports.push(Report::Part { worker: index, node, epoch, part, stall_us });
                 }
                 Outcome::Part(Err(error)) => {
                     let error = super::with_causes(&error);

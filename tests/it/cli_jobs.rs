@@ -57,6 +57,7 @@ fn status(id: &str, job: &str) -> JobStatus {
             path: "/data/checkpoints/6".to_owned(),
             duration_ms: 12,
             size_bytes: 4096,
+            stall_us: 300,
         }),
         data_dir: "/data".to_owned(),
         watermark_ms: Some(1_479_399_631_000),
@@ -66,6 +67,10 @@ fn status(id: &str, job: &str) -> JobStatus {
             kind: "reduce".to_owned(),
             records_in: 5,
             records_out: 4,
+            late_records: 0,
+            busy_ms: 10,
+            back_pressured_ms: 0,
+            watermark_ms: None,
             states: vec![state],
         }],
     }

@@ -1,0 +1,101 @@
+//! What an operator has done, counted while it runs.
+//!
+//! Counters of the instances of one process lie side by side in one [`Meter`], written once an activation and never
+//! once a record. A [`Reading`] is what it shows at one moment; readings of several processes add up.
+
+use super::batch::{BEFORE_ALL, NONE_HELD};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What the instances of an operator have done, over all workers of the process.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) records_in: AtomicU64,
+    pub(crate) records_out: AtomicU64,
+    /// Records that came after the watermark had passed what they belong to.
+    pub(crate) late: AtomicU64,
+    busy_ns: AtomicU64,
+    held_ns: AtomicU64,
+    /// Entries of its state; each worker adds its changes.
+    pub(crate) entries: AtomicI64,
+    /// Entries that wait for a migration.
+    pub(crate) unmigrated: AtomicI64,
+    /// By worker; those of other processes hold nothing back.
+    watermarks_ms: Vec<AtomicI64>,
+}
+
+/// What a meter shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    pub(crate) records_in: u64,
+    pub(crate) records_out: u64,
+    pub(crate) late: u64,
+    /// The time spent in the operator.
+    pub(crate) busy_ns: u64,
+    /// The time for which it had something to send, and had to wait for those who take it.
+    pub(crate) held_ns: u64,
+    pub(crate) entries: i64,
+    pub(crate) unmigrated: i64,
+    /// The least watermark; none if some instance has none yet, or no event time is assigned.
+    pub(crate) watermark_ms: Option<i64>,
+}
+
+impl Meter {
+    /// Makes the meter of an operator on so many workers.
+    pub(crate) fn new(workers: usize) -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            records_in: zero(),
+            records_out: zero(),
+            late: zero(),
+            busy_ns: zero(),
+            held_ns: zero(),
+            entries: AtomicI64::default(),
+            unmigrated: AtomicI64::default(),
+            watermarks_ms: (0..workers).map(|_| AtomicI64::new(NONE_HELD)).collect(),
+        }
+    }
+
+    pub(crate) fn busy(&self, time: Duration) {
+        self.busy_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
+    pub(crate) fn held(&self, time: Duration) {
+        self.held_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
+    /// Notes how far event time has come for the instance of `worker`.
+    pub(crate) fn watermark(&self, worker: usize, watermark_ms: i64) {
+        self.watermarks_ms[worker].store(watermark_ms, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Reading {
+        let watermark = self.watermarks_ms.iter().map(|w| w.load(Relaxed)).min();
+        Reading {
+            records_in: self.records_in.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            late: self.late.load(Relaxed),
+            busy_ns: self.busy_ns.load(Relaxed),
+            held_ns: self.held_ns.load(Relaxed),
+            entries: self.entries.load(Relaxed),
+            unmigrated: self.unmigrated.load(Relaxed),
+            watermark_ms: watermark.filter(|ms| *ms != BEFORE_ALL),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_without_a_watermark_holds_the_operator_back() {
+        let meter = Meter::new(3);
+        meter.watermark(0, 20);
+        meter.watermark(1, BEFORE_ALL);
+        assert_eq!(meter.read().watermark_ms, None);
+        meter.watermark(1, 10);
+        assert_eq!(meter.read().watermark_ms, Some(10), "the third belongs to another process");
+    }
+}
