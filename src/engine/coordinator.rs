@@ -469,7 +469,14 @@ impl Coordinator {
         self.send(Command::Close { order: order.clone(), rest: purpose.is_last(), drain });
         self.epoch += 1;
         self.board.news().epoch = self.epoch;
-        Some(Flight { purpose, order, began: Instant::now(), parts: BTreeMap::new(), stall_us: 0, committed: None })
+        Some(Flight {
+            purpose,
+            order,
+            began: Instant::now(),
+            parts: BTreeMap::new(),
+            stall_us: 0,
+            committed: None,
+        })
     }
 
     /// Gives an image up; the job goes on, and its last good image stays.

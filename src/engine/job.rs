@@ -214,7 +214,8 @@ impl Job {
             .or_else(|e| if restore.is_some() || options.fresh { Ok(None) } else { Err(e) })?;
         let last = last.filter(|last| restore.as_ref().is_none_or(|restore| restore.id() != last.id()));
         recover_sinks(&graph, &job, restore.iter().chain(&last))?;
-        let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::new(options.workers)).collect());
+        let meters: Arc<Vec<Meter>> =
+            Arc::new(graph.nodes.iter().map(|_| Meter::new(options.workers)).collect());
         let mut described = description.operators.into_iter();
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
         let mut checkpoints = self.checkpoints;
