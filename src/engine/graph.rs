@@ -7,7 +7,7 @@ use super::shared::Shared;
 use crate::connectors::SinkContext;
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{OperatorDescription, StateDescription};
-use crate::model::{JobInfo, MaxParallelism, OperatorUid};
+use crate::model::{JobInfo, MaxParallelism, OperatorUid, Schema, StateKind, StateName};
 use crate::savepoint::Savepoint;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -136,4 +136,10 @@ impl Graph {
         let node = &self.nodes[id];
         node.uid.clone().unwrap_or_else(|| format!("{}-{id}", node.kind))
     }
+}
+
+/// Describes operator state of the engine's own.
+pub(crate) fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobProblem> {
+    let name = StateName::new(name).ok_or_else(|| JobProblem::BadName { name: name.to_owned() })?;
+    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new() }])
 }

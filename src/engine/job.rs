@@ -7,7 +7,7 @@ use super::meter::Meter;
 use super::now_ms;
 use super::server::Server;
 use super::shared::Failure;
-use super::stream::SourceStream;
+use super::source_stream::SourceStream;
 use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
 use crate::control::{JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};

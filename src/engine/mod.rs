@@ -1,7 +1,7 @@
 //! The engine: runs jobs, and takes and resumes savepoints. The only place that knows timely.
 //!
 //! ```text
-//! Job, Stream, KeyedStream     how a job is written        job.rs, stream.rs
+//! Job, Stream, KeyedStream     how a job is written        job.rs, stream.rs, source_stream.rs, sink_stream.rs
 //! Graph, Operator              what it is made of          graph.rs, operator.rs, operators/
 //! runtime, worker, batch       how it runs on timely       epochs are timestamps, watermarks travel with data
 //! Coordinator, History         when an epoch counts        one image at a time, committed by create-if-absent
@@ -23,12 +23,16 @@ mod operators;
 mod runtime;
 mod server;
 mod shared;
+mod sink_stream;
+mod source_stream;
 mod stream;
 mod worker;
 
 pub use coordinator::{Checkpoints, EndReason, JobEnd};
 pub use job::{Job, JobHandle, RunOptions};
-pub use stream::{KeyedStream, SinkHandle, SourceStream, StatefulStream, Stream, Watermarks};
+pub use sink_stream::SinkHandle;
+pub use source_stream::{SourceStream, Watermarks};
+pub use stream::{KeyedStream, StatefulStream, Stream};
 
 /// Returns the milliseconds since 1970.
 fn now_ms() -> u64 {

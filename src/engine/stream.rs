@@ -3,35 +3,28 @@
 //! Nothing runs while streams are connected; each call adds an operator to the job's graph.
 
 use super::graph::{Graph, Node, NodeId, Opened, Role};
-use super::operators::{
-    KeyBy, Keyed, KeyedSettings, POSITIONS, SinkNode, SourceNode, SourceSettings, Stateless, TRANSACTIONS,
-    positions_schema, transactions_schema,
-};
-use crate::connectors::{Record, Sink, SinkContext, Source, Transaction};
-use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{Chain, Migration, StateDescription};
-use crate::model::{Schema, StateKind, StateName};
-use crate::savepoint::Savepoint;
-use crate::state::{Key, Read as _, State};
+use super::operators::{KeyBy, Keyed, KeyedSettings, Stateless};
+use crate::connectors::Record;
+use crate::migrate::{Chain, Migration};
+use crate::state::{Key, State};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// A function that users give: one copy is made for each worker.
 trait PerWorker: Clone + Send + 'static {}
 impl<F: Clone + Send + 'static> PerWorker for F {}
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Records on their way from one operator to the next.
 pub struct Stream<T> {
-    graph: Rc<RefCell<Graph>>,
-    node: NodeId,
+    pub(super) graph: Rc<RefCell<Graph>>,
+    pub(super) node: NodeId,
     item: PhantomData<fn() -> T>,
 }
 
@@ -42,7 +35,7 @@ impl<T> Clone for Stream<T> {
 }
 
 impl<T> Stream<T> {
-    fn name(&self, uid: &str) {
+    pub(super) fn name(&self, uid: &str) {
         self.graph.borrow_mut().nodes[self.node].uid = Some(uid.to_owned());
     }
 }
@@ -171,135 +164,6 @@ impl<T: Record> Stream<T> {
             },
         );
         KeyedStream { records, key: PhantomData }
-    }
-
-    /// Writes the records to a sink, exactly once.
-    pub fn sink<S: Sink<T> + Sync>(&self, sink: S) -> SinkHandle {
-        let recovering = sink.clone();
-        let stream = Stream::<T>::add(
-            &self.graph,
-            Node {
-                kind: "sink",
-                uid: None,
-                inputs: vec![self.node],
-                role: Role::Sink,
-                open: Box::new(move |context, _| {
-                    Ok(Opened::Operator(Box::new(SinkNode::<T, S>::open(&sink, context)?)))
-                }),
-                describe: Box::new(|_| list_state(TRANSACTIONS, transactions_schema())),
-                recover: Some(Box::new(move |context, images| recover(&recovering, context, images))),
-            },
-        );
-        SinkHandle { name: Box::new(move |uid| stream.name(uid)) }
-    }
-}
-
-/// Describes operator state of the engine's own.
-fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobProblem> {
-    let name = StateName::new(name).ok_or_else(|| JobProblem::BadName { name: name.to_owned() })?;
-    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new() }])
-}
-
-/// Makes visible what the images list, and takes back what none of them does.
-fn recover<T: Record, S: Sink<T>>(sink: &S, context: &SinkContext, images: &[Savepoint]) -> Result<()> {
-    let mut listed = Vec::new();
-    for image in images {
-        let operator = image.manifest().operator(&context.uid);
-        if operator.is_none_or(|o| o.states.iter().all(|s| s.name.as_str() != TRANSACTIONS)) {
-            continue;
-        }
-        for batch in image.operator(context.uid.as_str())?.state(TRANSACTIONS)?.scan() {
-            let values = batch?.batch.column(1).clone();
-            let reader = <Transaction as State>::Reader::new(&values).map_err(|e| Error::Damaged {
-                path: image.location(),
-                found: e.found,
-                wanted: e.wanted,
-            })?;
-            listed.extend((0..values.len()).map(|row| reader.read(row)));
-        }
-    }
-    sink.commit(&listed)?;
-    sink.abort_others(context, &listed)
-}
-
-/// A source that was added to a job; a [`Stream`] of its records.
-pub struct SourceStream<T> {
-    stream: Stream<T>,
-    settings: Arc<Mutex<SourceSettings<T>>>,
-}
-
-impl<T> Deref for SourceStream<T> {
-    type Target = Stream<T>;
-
-    fn deref(&self) -> &Stream<T> {
-        &self.stream
-    }
-}
-
-impl<T: Record> SourceStream<T> {
-    pub(super) fn new<S: Source<Item = T>>(graph: &Rc<RefCell<Graph>>, source: S) -> Self {
-        let settings = Arc::new(Mutex::new(SourceSettings::default()));
-        let (source, set) = (Mutex::new(source), Arc::clone(&settings));
-        let stream = Stream::add(
-            graph,
-            Node {
-                kind: "source",
-                uid: None,
-                inputs: Vec::new(),
-                role: Role::Source,
-                open: Box::new(move |context, shared| {
-                    let source = lock(&source).clone();
-                    let node = SourceNode::open(&source, lock(&set).clone(), context, shared)?;
-                    Ok(Opened::Source(Box::new(node)))
-                }),
-                describe: Box::new(|_| list_state(POSITIONS, positions_schema())),
-                recover: None,
-            },
-        );
-        Self { stream, settings }
-    }
-
-    /// Names the source; its positions are found by this name in later releases.
-    #[must_use]
-    pub fn uid(self, uid: &str) -> Self {
-        self.stream.name(uid);
-        self
-    }
-
-    /// Gives the records event times, in milliseconds, and the stream watermarks.
-    #[must_use]
-    pub fn watermarks(
-        self,
-        watermarks: Watermarks,
-        event_time_ms: impl Fn(&T) -> i64 + Send + Sync + 'static,
-    ) -> Self {
-        lock(&self.settings).event_time = Some((Arc::new(event_time_ms), watermarks.bound_ms));
-        self
-    }
-
-    /// Reads no more than so many records a second from each split: replays a file at a human pace.
-    #[must_use]
-    pub fn rate(self, records_per_s: f64) -> Self {
-        lock(&self.settings).rate = Some(records_per_s);
-        self
-    }
-}
-
-/// How far a source's event time is known to have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watermarks {
-    bound_ms: i64,
-}
-
-impl Watermarks {
-    /// For splits whose event times never go back.
-    pub fn ascending() -> Self {
-        Self { bound_ms: 0 }
-    }
-
-    /// For splits in which an event comes at most so long after a later one.
-    pub fn bounded(out_of_order: Duration) -> Self {
-        Self { bound_ms: i64::try_from(out_of_order.as_millis()).unwrap_or(i64::MAX) }
     }
 }
 
@@ -564,17 +428,5 @@ impl<S: State, O: Record> StatefulStream<S, O> {
         settings.chain = if makes_current { chain.at_version(M::TO) } else { chain };
         drop(settings);
         self
-    }
-}
-
-/// A sink that was added to a job.
-pub struct SinkHandle {
-    name: Box<dyn Fn(&str)>,
-}
-
-impl SinkHandle {
-    /// Names the sink; its transactions are found by this name after a crash.
-    pub fn uid(self, uid: &str) {
-        (self.name)(uid);
     }
 }
