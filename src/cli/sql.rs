@@ -18,7 +18,7 @@ pub(super) fn select(state: &StateView<'_>) -> Option<String> {
     let mixed = files.clone().any(|file| file.schema != wanted);
     let value = if has_fields(wanted) { "value.*" } else { "value" };
     let key = match entry.kind {
-        StateKind::Value => "key",
+        StateKind::Value | StateKind::Timers => "key",
         StateKind::List => "idx",
     };
     let root = state.savepoint().location();

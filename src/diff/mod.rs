@@ -232,7 +232,7 @@ fn diff_state(
     state.not_compared = incomparable(old, new);
     if state.not_compared.is_none() {
         let tally = match new.entry().kind {
-            StateKind::Value => keyed::diff(old, new, limit)?,
+            StateKind::Value | StateKind::Timers => keyed::diff(old, new, limit)?,
             StateKind::List => list::diff(old, new, limit)?,
         };
         (state.counts, state.fields, state.keys) = tally.finish();
@@ -273,6 +273,6 @@ fn incomparable(before: StateView<'_>, after: StateView<'_>) -> Option<String> {
         return Some(format!("the key changed: {} -> {}", shown(old), shown(new)));
     }
     let groups = |state: StateView<'_>| state.savepoint().manifest().max_parallelism.get();
-    (old.kind == StateKind::Value && groups(before) != groups(after))
+    (old.kind.is_keyed() && groups(before) != groups(after))
         .then(|| format!("the number of key groups changed: {} -> {}", groups(before), groups(after)))
 }

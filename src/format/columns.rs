@@ -1,6 +1,6 @@
 //! The columns of a state file (clauses PQ-1 to PQ-3).
 
-use crate::model::{DataType, MaxParallelism, StateKind, arrow_field};
+use crate::model::{DataType, KeyGroup, MaxParallelism, StateKind, arrow_field};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const IDX_ID: i32 = 5;
 /// What the rows of a state file are: the types of its columns, and how keys spread over key groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateColumns {
-    /// Keyed state has the columns `kg`, `key` and `value`; a list has `idx` and `value`.
+    /// Keyed state and timers have the columns `kg`, `key` and `value`; a list has `idx` and `value`.
     pub kind: StateKind,
     /// The type of the keys, for keyed state.
     pub key: Option<DataType>,
@@ -41,12 +41,19 @@ impl StateColumns {
         };
         let value = arrow_field("value", &self.value, VALUE_ID);
         let fields = match (self.kind, &self.key) {
-            (StateKind::Value, Some(key)) => {
+            (StateKind::Value | StateKind::Timers, Some(key)) => {
                 vec![plain("kg", ArrowType::UInt16, KG_ID), arrow_field("key", key, KEY_ID), value]
             }
-            (StateKind::Value, None) => vec![plain("kg", ArrowType::UInt16, KG_ID), value],
+            (StateKind::Value | StateKind::Timers, None) => {
+                vec![plain("kg", ArrowType::UInt16, KG_ID), value]
+            }
             (StateKind::List, _) => vec![plain("idx", ArrowType::UInt32, IDX_ID), value],
         };
         Arc::new(Schema::new(fields))
+    }
+
+    /// Returns the key group of a row, by the canonical encoding of its key.
+    pub fn key_group(&self, encoded_key: &[u8]) -> KeyGroup {
+        self.kind.key_group(encoded_key, self.max_parallelism)
     }
 }

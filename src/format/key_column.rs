@@ -5,7 +5,7 @@
 
 use super::StateColumns;
 use crate::model::{
-    ColumnMismatch, DataType, KeyGroup, StateKind, encode_bytes, encode_signed, encode_value, value_at,
+    ColumnMismatch, DataType, StateKind, encode_bytes, encode_signed, encode_value, value_at,
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch,
@@ -143,7 +143,7 @@ impl RowOrder {
         mut each: impl FnMut(u16, &[u8]),
     ) -> Result<(), Disorder> {
         match (self.columns.kind, &self.columns.key) {
-            (StateKind::Value, Some(key)) => {
+            (StateKind::Value | StateKind::Timers, Some(key)) => {
                 let keys = KeyColumn::new(batch.column(1), key);
                 let groups: &UInt16Array = batch.column(0).as_primitive();
                 let (mut group, mut previous) = match self.last.take() {
@@ -155,7 +155,7 @@ impl RowOrder {
                     keys.encode(row, &mut self.encoded)
                         .map_err(|error| Disorder { found: error.found, wanted: error.wanted })?;
                     let found = groups.value(row);
-                    let wanted = KeyGroup::of(&self.encoded, self.columns.max_parallelism).index();
+                    let wanted = self.columns.key_group(&self.encoded).index();
                     if found != wanted {
                         return Err(Disorder {
                             found: format!("{} in key group {found}", shown_key(batch, key, row)),

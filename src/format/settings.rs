@@ -5,7 +5,7 @@
 //! groups and enum tags alone; the rest is plain under zstd. Pages of 4096 rows make a point lookup cheap.
 
 use super::StateColumns;
-use crate::model::{DataType, StateKind};
+use crate::model::DataType;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::Result;
@@ -40,8 +40,8 @@ pub(super) fn properties(columns: &StateColumns, schema: &SchemaDescriptor) -> R
     let tags = tag_leaves(columns);
     for (leaf, column) in schema.columns().iter().enumerate() {
         let path = column.path().clone();
-        let is_key_group = columns.kind == StateKind::Value && leaf == 0;
-        let is_key = columns.kind == StateKind::Value && path.parts().first().is_some_and(|p| p == "key");
+        let is_key_group = columns.kind.is_keyed() && leaf == 0;
+        let is_key = columns.kind.is_keyed() && path.parts().first().is_some_and(|p| p == "key");
         match column.physical_type() {
             _ if is_key_group => {
                 properties = properties
@@ -71,7 +71,7 @@ pub(super) fn properties(columns: &StateColumns, schema: &SchemaDescriptor) -> R
 fn sorting_columns(columns: &StateColumns, schema: &SchemaDescriptor) -> Vec<SortingColumn> {
     let is_sorted = |leaf: &usize| {
         let column = schema.column(*leaf);
-        let is_key = columns.kind == StateKind::Value && column.path().parts()[0] == "key";
+        let is_key = columns.kind.is_keyed() && column.path().parts()[0] == "key";
         (*leaf == 0 || is_key) && column.max_rep_level() == 0
     };
     (0..schema.num_columns())
@@ -83,7 +83,7 @@ fn sorting_columns(columns: &StateColumns, schema: &SchemaDescriptor) -> Vec<Sor
 /// Says of each leaf column whether it holds the names of enum variants.
 fn tag_leaves(columns: &StateColumns) -> Vec<bool> {
     let mut leaves = vec![false];
-    if let (StateKind::Value, Some(key)) = (columns.kind, &columns.key) {
+    if let (true, Some(key)) = (columns.kind.is_keyed(), &columns.key) {
         add_leaves(key, &mut leaves);
     }
     add_leaves(&columns.value, &mut leaves);
@@ -116,7 +116,7 @@ fn add_leaves(data_type: &DataType, leaves: &mut Vec<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Field, MaxParallelism, Variant};
+    use crate::model::{Field, MaxParallelism, StateKind, Variant};
 
     fn columns(key: DataType, value: DataType) -> StateColumns {
         StateColumns {

@@ -215,11 +215,12 @@ impl OperatorV1 {
 impl StateV1 {
     fn check(self) -> Result<StateDescription, Wrong> {
         let step = |s: StepV1| StepDescription { name: s.name, from: s.from.into(), to: s.to };
-        let kind = [StateKind::Value, StateKind::List].into_iter().find(|kind| kind.as_str() == self.kind);
+        let kind = StateKind::parse(&self.kind);
         Ok(StateDescription {
             name: StateName::new(&self.name).ok_or_else(|| not_a_name(&self.name))?,
-            kind: kind
-                .ok_or_else(|| (format!("state kind `{}`", self.kind), "`value` or `list`".to_owned()))?,
+            kind: kind.ok_or_else(|| {
+                (format!("state kind `{}`", self.kind), "`value`, `list` or `timers`".to_owned())
+            })?,
             key: self.key,
             schema: self.schema.into(),
             steps: self.steps.into_iter().map(step).collect(),
@@ -288,7 +289,7 @@ mod tests {
         let odd = alarm().to_json().replace("\"value\"", "\"heap\"");
         assert_eq!(
             refusal(&odd),
-            "./alarm does not describe a job: found state kind `heap`, wanted `value` or `list`"
+            "./alarm does not describe a job: found state kind `heap`, wanted `value`, `list` or `timers`"
         );
     }
 

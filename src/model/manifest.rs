@@ -1,7 +1,8 @@
 //! What a savepoint says of itself, as the crate works with it; the bytes are the affair of `format`.
 
+use super::timer::TIME_BYTES;
 use super::{
-    DataType, JobName, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateName,
+    DataType, JobName, KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -170,15 +171,41 @@ pub enum StateKind {
     Value,
     /// Operator state: a list of elements that is dealt out among the instances.
     List,
+    /// Keyed: the points in time at which keys are to be woken. The key of a row is a time and a key
+    /// ([`timer_key`](super::timer_key)), its value is `unit`.
+    Timers,
 }
 
 impl StateKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Value, Self::List, Self::Timers];
+
     /// Returns the word for it in manifests and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Value => "value",
             Self::List => "list",
+            Self::Timers => "timers",
         }
+    }
+
+    /// Returns the kind with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Returns whether rows have keys, and lie in key groups.
+    pub fn is_keyed(self) -> bool {
+        self != Self::List
+    }
+
+    /// Returns the key group of a row, by the canonical encoding of its key (clauses KG-1 and TM-2).
+    pub fn key_group(self, encoded_key: &[u8], max_parallelism: MaxParallelism) -> KeyGroup {
+        let placed = match self {
+            Self::Timers => encoded_key.get(TIME_BYTES..).unwrap_or_default(),
+            Self::Value | Self::List => encoded_key,
+        };
+        KeyGroup::of(placed, max_parallelism)
     }
 }
 

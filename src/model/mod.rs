@@ -13,6 +13,7 @@ mod names;
 mod schema;
 pub(crate) mod text;
 pub(crate) mod time;
+mod timer;
 mod value;
 mod value_json;
 
@@ -33,4 +34,5 @@ pub use manifest::{
 };
 pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
+pub use timer::{key_of_timer, timer_key};
 pub use value::{NotAValue, Value};

@@ -2,7 +2,7 @@
 
 use super::StateView;
 use crate::error::{Error, Result};
-use crate::model::{KeyGroup, Schema, Value, encode_value, value_at};
+use crate::model::{Schema, Value, encode_value, value_at};
 
 /// The value of a key, and the schema that it was written in.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ impl StateView<'_> {
         let mut encoded = Vec::new();
         encode_value(key, key_type, &mut encoded)
             .map_err(|error| not_a_key(key_type.to_string(), error.to_string()))?;
-        let group = KeyGroup::of(&encoded, self.savepoint.manifest.max_parallelism);
+        let group = self.entry.kind.key_group(&encoded, self.savepoint.manifest.max_parallelism);
         for (index, file) in self.entry.files.iter().enumerate() {
             if !file.key_groups.is_some_and(|range| range.contains(group)) {
                 continue;

@@ -8,8 +8,8 @@ use super::{Savepoint, StateColumns, StateFile, StateFileWriter, check_sealed, n
 use crate::error::{Error, Result, shown};
 use crate::format::{KeyColumn, layout};
 use crate::model::{
-    FileEntry, KeyGroup, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry,
-    StateKind, StateName,
+    FileEntry, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateKind,
+    StateName,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
@@ -179,7 +179,7 @@ impl Saver<'_> {
         }
         let mut files = Vec::new();
         let groups = match self.state.kind {
-            StateKind::Value => overlapping(cursors, |cursor| cursor.entry),
+            StateKind::Value | StateKind::Timers => overlapping(cursors, |cursor| cursor.entry),
             StateKind::List => cursors.into_iter().map(|cursor| vec![cursor]).collect(),
         };
         for mut cursors in groups {
@@ -349,8 +349,10 @@ impl<'a> Cursor<'a> {
         let groups = saver.damaged.manifest().max_parallelism;
         for Dropped { found, wanted, rows, first_group, last_group } in self.dropped.drain(..) {
             let key_groups = match saver.state.kind {
-                StateKind::Value => KeyGroupRange::new(first_group as u16, last_group as u16, groups)
-                    .or(self.entry.key_groups),
+                StateKind::Value | StateKind::Timers => {
+                    KeyGroupRange::new(first_group as u16, last_group as u16, groups)
+                        .or(self.entry.key_groups)
+                }
                 StateKind::List => None,
             };
             let file = self.entry.path.clone();
@@ -413,7 +415,7 @@ impl Places {
                 let encoded = keys.encode(row, &mut key);
                 encoded.map_err(|_| ("keys that are none of their type", "keys of the state's type"))?;
                 let group = groups.value(row);
-                if KeyGroup::of(&key, columns.max_parallelism).index() != group {
+                if columns.key_group(&key).index() != group {
                     return Err(("keys in other key groups than theirs", "each key in its key group"));
                 }
                 Ok((group.into(), key))

@@ -6,7 +6,7 @@
 use super::{StateColumns, StateFile, StateFileWriter};
 use crate::error::{Error, Result};
 use crate::format::{KeyColumn, layout};
-use crate::model::{FileEntry, KeyGroup, OperatorUid, SchemaVersion, StateName, value_at};
+use crate::model::{FileEntry, OperatorUid, SchemaVersion, StateName, value_at};
 use crate::storage::Store;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt16Array};
 use arrow::compute::interleave;
@@ -175,7 +175,7 @@ impl Sorter {
             let encoded = column.encode(row, &mut buffer.keys);
             encoded.map_err(|error| self.target.mismatch(error.found, error.wanted))?;
             let key = &buffer.keys[start..];
-            let group = KeyGroup::of(key, self.target.columns.max_parallelism).index();
+            let group = self.target.columns.key_group(key).index();
             buffer.is_unsorted |= buffer.rows.last().is_some_and(|last| buffer.key(last) > (group, key));
             let key_bytes = key.len() as u32;
             buffer.rows.push(Row { group, key_bytes, key_start: start, chunk, row: row as u32 });

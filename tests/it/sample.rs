@@ -3,9 +3,9 @@
 use arrow::array::{ArrayRef, RecordBatch, UInt16Array, UInt32Array};
 use pitlane::format::{StateColumns, layout, seal};
 use pitlane::model::{
-    DataType, Epoch, Field, FileEntry, ImageKind, JobInfo, JobName, KeyGroup, Manifest, MaxParallelism,
-    OperatorEntry, OperatorUid, Schema, SchemaVersion, SourceEntry, SourcePosition, StateEntry, StateKind,
-    StateName, Value, Variant, array_of, encode_value,
+    DataType, Epoch, Field, FileEntry, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry,
+    OperatorUid, Schema, SchemaVersion, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, Value,
+    Variant, array_of, encode_value,
 };
 use pitlane::savepoint::{StateFileWriter, publish};
 use pitlane::storage::Store;
@@ -39,7 +39,7 @@ pub(crate) fn sorted(columns: &StateColumns, rows: &[(Value, Value)]) -> RecordB
     let place = |key: &Value| {
         let mut encoded = Vec::new();
         encode_value(key, key_type, &mut encoded).unwrap();
-        (KeyGroup::of(&encoded, columns.max_parallelism).index(), encoded)
+        (columns.key_group(&encoded).index(), encoded)
     };
     let mut rows: Vec<_> = rows.iter().map(|(key, value)| (place(key), key, value)).collect();
     rows.sort_by(|a, b| a.0.cmp(&b.0));

@@ -147,12 +147,15 @@ def read_manifest(data):
 def check_state(state, manifest):
     members(state, ["name", "kind", "schemas", "files"])
     name(state["name"])
-    check(state["kind"] in ("value", "list"), "MF-6", f"the kind {state['kind']}")
-    keyed = state["kind"] == "value"
+    check(state["kind"] in ("value", "list", "timers"), "MF-6", f"the kind {state['kind']}")
+    keyed = state["kind"] != "list"
     check(keyed == ("key" in state), "MF-13", "a key type")
     if keyed:
         check_type(state["key"])
         check(has_encoding(state["key"]), "KE-1", f"the key type {state['key']}")
+    if state["kind"] == "timers":
+        timer = {"struct": [{"name": "at_ms", "type": "i64"}, {"name": "key", "type": key_of_timer(state)}]}
+        check(state["key"] == timer, "TM-1", f"timers of the type {state['key']}")
     schemas = state["schemas"]
     check(schemas, "MF-11", "no schema")
     check(len(schemas) == 1 or "mixed-schemas" in manifest["features"]["read"], "MF-4", "no `mixed-schemas`")
@@ -160,6 +163,7 @@ def check_state(state, manifest):
         members(schema, ["version", "fingerprint", "type"])
         check_type(schema["type"])
         check(fingerprint(schema["type"]) == schema["fingerprint"], "MF-11", "another fingerprint")
+        check(state["kind"] != "timers" or schema["type"] == "unit", "TM-1", "timers with values")
     once(((schema["version"], schema["fingerprint"]) for schema in schemas), "MF-11")
     for file in state["files"]:
         members(file, ["path", "rows", "schema", "sha256", "size_bytes", "tail_bytes", "tail_sha256"])
@@ -171,6 +175,12 @@ def check_state(state, manifest):
         if "key_groups" in file:
             first, last = file["key_groups"]
             check(0 <= first <= last < manifest["max_parallelism"], "MF-12", f"key groups {first}-{last}")
+
+
+def key_of_timer(state):
+    """TM-1: the type of the part `key`; `None` if there is no such part."""
+    word, fields = parts(state["key"])
+    return next((field["type"] for field in fields if field["name"] == "key"), None) if word == "struct" else None
 
 
 # ---- Types and schemas (section 5)
@@ -568,7 +578,9 @@ def read_file(data, file, state, schema, groups):
     check(hashlib.sha256(data[size - tail :]).hexdigest() == file["tail_sha256"], "CH-5", "another tail")
     check(hashlib.sha256(data).hexdigest() == file["sha256"], "MF-10", "another SHA-256")
     parquet = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
-    keyed = state["kind"] == "value"
+    keyed = state["kind"] != "list"
+    # TM-2: the time comes first in the encoding, and does not count.
+    skipped = 8 if state["kind"] == "timers" else 0
     # PQ-1 to PQ-3
     if keyed:
         wanted = ["  required int32 field_id=1 kg (Int(bitWidth=16, isSigned=false));", *columns("key", state["key"], 2)]
@@ -597,7 +609,7 @@ def read_file(data, file, state, schema, groups):
         if keyed:
             encoded = [encode(state["key"], key) for key in batch["key"]]
             for group_found, code in zip(batch["kg"], encoded):
-                check(group_found == key_group(code, groups), "PQ-5", f"a key in key group {group_found}")
+                check(group_found == key_group(code[skipped:], groups), "PQ-5", f"a key in key group {group_found}")
             statistics = metadata.row_group(index).column(0).statistics
             bounds = (min(batch["kg"]), max(batch["kg"]))
             check((statistics.min, statistics.max) == bounds, "PQ-7", f"key groups {bounds}")

@@ -87,6 +87,7 @@ struct StateV1 {
 enum StateKindV1 {
     Value,
     List,
+    Timers,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -228,6 +229,7 @@ impl From<&StateEntry> for StateV1 {
             kind: match state.kind {
                 StateKind::Value => StateKindV1::Value,
                 StateKind::List => StateKindV1::List,
+                StateKind::Timers => StateKindV1::Timers,
             },
             key: state.key.as_ref().map(type_json::to_json),
             schemas: state.schemas.iter().map(schema).collect(),

@@ -7,9 +7,9 @@ use super::super::{layout, type_json};
 use super::{FileV1, KindV1, ManifestV1, OperatorV1, PositionV1, SourceV1, StateKindV1, StateV1};
 use crate::error::{Error, Result};
 use crate::model::{
-    Digest, Epoch, FileEntry, Fingerprint, ImageKind, JobInfo, JobName, KeyGroupRange, Manifest,
+    DataType, Digest, Epoch, FileEntry, Fingerprint, ImageKind, JobInfo, JobName, KeyGroupRange, Manifest,
     MaxParallelism, OperatorEntry, OperatorUid, SavepointId, Schema, SchemaVersion, SourceEntry,
-    SourcePosition, StateEntry, StateKind, StateName, key_problem,
+    SourcePosition, StateEntry, StateKind, StateName, key_of_timer, key_problem,
 };
 use serde_json::Value as Json;
 use std::collections::HashSet;
@@ -129,21 +129,26 @@ fn read_state(wire: StateV1, max_parallelism: MaxParallelism, door: Door<'_>) ->
     let read_type =
         |json: Json| type_json::from_json(json).map_err(|(found, wanted)| refuse("MF-11", found, &wanted));
     let key = wire.key.map(read_type).transpose()?;
-    let kind = match (wire.kind, &key) {
-        (StateKindV1::Value, Some(key)) => match key_problem(key) {
-            None => StateKind::Value,
-            Some(problem) => {
-                return Err(refuse("MF-13", format!("the key type {key}: {problem}"), "a key type"));
-            }
-        },
-        (StateKindV1::List, None) => StateKind::List,
-        (StateKindV1::Value, None) => {
+    let kind = match wire.kind {
+        StateKindV1::Value => StateKind::Value,
+        StateKindV1::List => StateKind::List,
+        StateKindV1::Timers => StateKind::Timers,
+    };
+    match &key {
+        None if kind.is_keyed() => {
             return Err(refuse("MF-13", "no key type".to_owned(), "the type of its keys"));
         }
-        (StateKindV1::List, Some(_)) => {
+        Some(_) if !kind.is_keyed() => {
             return Err(refuse("MF-13", "a list with keys".to_owned(), "no key type"));
         }
-    };
+        Some(key) if let Some(problem) = key_problem(key) => {
+            return Err(refuse("MF-13", format!("the key type {key}: {problem}"), "a key type"));
+        }
+        Some(key) if kind == StateKind::Timers && key_of_timer(key).is_none() => {
+            return Err(refuse("TM-1", format!("timers of the type {key}"), "{at_ms: i64, key: ..}"));
+        }
+        _ => {}
+    }
     let mut schemas: Vec<Schema> = Vec::with_capacity(wire.schemas.len());
     for schema in wire.schemas {
         let read = Schema { version: SchemaVersion(schema.version), data_type: read_type(schema.data_type)? };
@@ -151,6 +156,9 @@ fn read_state(wire: StateV1, max_parallelism: MaxParallelism, door: Door<'_>) ->
         if fingerprint != Some(read.fingerprint()) {
             let found = format!("schema version {} with another fingerprint than its type", schema.version);
             return Err(refuse("MF-11", found, "the fingerprint of the type"));
+        }
+        if kind == StateKind::Timers && read.data_type != DataType::Unit {
+            return Err(refuse("TM-1", format!("timers with values of {}", read.data_type), "unit"));
         }
         if schemas.iter().any(|other| other.is_same(&read)) {
             return Err(refuse("MF-11", format!("schema version {} twice", schema.version), "it once"));
@@ -204,7 +212,7 @@ fn read_file(
         })
     };
     let key_groups = wire.key_groups.map(range).transpose()?;
-    if key_groups.is_some() != (kind == StateKind::Value && wire.rows.0 > 0) {
+    if key_groups.is_some() != (kind.is_keyed() && wire.rows.0 > 0) {
         let found = if key_groups.is_some() { "key groups" } else { "no key groups" };
         let wanted = "key groups for files of keyed state with rows, and for no others".to_owned();
         return Err(refuse("MF-12", format!("{found} and {} rows", wire.rows.0), wanted));
