@@ -1,7 +1,7 @@
 //! What can go wrong, and what to do about it.
 
 use crate::model::text::counted;
-use crate::model::{Mismatch, OperatorUid, SchemaVersion, StateName};
+use crate::model::{Mismatch, OperatorUid, Refused, SchemaVersion, StateName, Unstorable};
 use std::io;
 
 /// The result of what can fail here.
@@ -54,6 +54,10 @@ pub enum Error {
     /// Rows that were to be written break a rule of the format: a fault of the program that writes them.
     #[error("{path}: cannot write these rows: found {found}, wanted {wanted}")]
     Rows { path: String, found: String, wanted: String },
+
+    /// A value in state is one that its type cannot store.
+    #[error("operator `{uid}`, state `{state}`, {row}: cannot store {problem}")]
+    Unstorable { uid: OperatorUid, state: StateName, row: String, problem: Unstorable },
 
     /// A key was given twice to a state that is being written.
     #[error("operator `{uid}`, state `{state}`: found key {key} twice, wanted each key once")]
@@ -214,6 +218,12 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Says of which state a row is that cannot be stored.
+    pub(crate) fn unstorable(uid: &OperatorUid, state: &StateName, refused: Refused) -> Self {
+        let Refused { row, problem } = refused;
+        Self::Unstorable { uid: uid.clone(), state: state.clone(), row, problem }
+    }
+
     /// Writes `error:`, a `because:` for each cause, and `hint:`, a line each.
     ///
     /// # Errors
@@ -251,6 +261,7 @@ impl Error {
             Self::Damaged { .. } => {
                 "run `pitlane verify` for the whole damage, and resume from another savepoint or checkpoint".to_owned()
             }
+            Self::Unstorable { problem, .. } => problem.hint()?.to_owned(),
             Self::DuplicateKey { .. } => {
                 "leave one of them out, or say with `merge_with` how two values become one".to_owned()
             }

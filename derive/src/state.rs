@@ -74,7 +74,7 @@ pub(crate) fn expand(input: &Input) -> TokenStream {
             #[automatically_derived]
             impl #impl_generics ::pitlane::state::Build<#own> for #builder #type_generics #where_clause {
                 #[inline]
-                fn append(&mut self, value: &#own) { #append }
+                fn append(&mut self, value: &#own) -> ::core::result::Result<(), #support::Unstorable> { #append }
 
                 #[inline]
                 fn append_absent(&mut self) { #append_absent }
@@ -177,7 +177,7 @@ fn structure(name: &Ident, own: &TokenStream, record: &Record) -> Parts {
     };
     let append = each(&|field, slot| {
         let member = &field.member;
-        build(field, "append", &quote!(&mut self.#slot, &value.#member))
+        append_part(field, &quote!(&mut self.#slot, &value.#member))
     });
     let append_absent = each(&|field, slot| build(field, "append_absent", &quote!(&mut self.#slot)));
     let size_hint = each(&|field, slot| build(field, "size_hint_bytes", &quote!(&self.#slot)));
@@ -198,7 +198,7 @@ fn structure(name: &Ident, own: &TokenStream, record: &Record) -> Parts {
     Parts {
         builder_slots: slots.iter().cloned().zip(fields.iter().map(builder)).collect(),
         reader_slots: slots.iter().cloned().zip(fields.iter().map(reader)).collect(),
-        append: quote!(#(#append;)*),
+        append: quote!(#(#append?;)* ::core::result::Result::Ok(())),
         append_absent: quote!(#(#append_absent;)*),
         len: build(&fields[0], "len", &quote!(&self.f0)),
         size_hint: quote!(0 #(+ #size_hint)*),
@@ -216,6 +216,13 @@ fn structure(name: &Ident, own: &TokenStream, record: &Record) -> Parts {
 /// `Ok(Self { slot: value, ... })`.
 fn ok_self(slots: &[Ident], values: &[TokenStream]) -> TokenStream {
     quote!(::core::result::Result::Ok(Self { #(#slots: #values,)* __of: ::core::marker::PhantomData }))
+}
+
+/// A call of `append` on the builder of a field, whose error names the field.
+fn append_part(field: &Field, arguments: &TokenStream) -> TokenStream {
+    let (ty, name) = (&field.ty, &field.name);
+    let append = build(field, "append", arguments);
+    quote_spanned!(ty.span()=> #append.map_err(|error| error.inside(#name)))
 }
 
 /// The finished column of a field, as a part of a struct column.

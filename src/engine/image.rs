@@ -7,7 +7,8 @@ use super::runtime::text_of;
 use crate::error::{Error, Result};
 use crate::migrate::lazy::UntouchedImage;
 use crate::model::{
-    DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Schema, SourcePosition, StateKind, StateName,
+    DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Refused, Schema, SourcePosition, StateKind,
+    StateName,
 };
 use crate::savepoint::{StateColumns, StateFileWriter, state_file_path};
 use crate::state::table::GroupImage;
@@ -186,6 +187,8 @@ fn write_images(tasks: &Receiver<Task>, done: &Sender<TaskDone>, worker: &Thread
                 continue;
             }
             Task::Finish { node } => match open.remove(&node) {
+                // No later image could have the row either: better to stop than to go on without any.
+                Some((epoch, Err(error @ Error::Unstorable { .. }))) => (node, epoch, Outcome::Fatal(error)),
                 Some((epoch, writer)) => (node, epoch, Outcome::Part(writer.and_then(ImageWriter::finish))),
                 None => continue,
             },
@@ -288,6 +291,9 @@ impl KeyedImage {
 
 impl ImageWriter for KeyedImage {
     fn rows(&mut self, image: GroupImage) -> Result<()> {
+        if let Some(refused) = image.refused {
+            return Err(Error::unstorable(&self.kind.uid, &self.kind.state, refused));
+        }
         let mut pieces = self.untouched.rows_of(image.group)?;
         let live = image.pieces.into_iter().map(|(keys, values)| (self.schema.clone(), keys, values));
         pieces.extend(live);
@@ -376,7 +382,12 @@ pub(crate) fn write_list<S: State>(
     let store = open_store(order)?;
     let (columns_of, mut writer) = kind.create(&store, None, schema, 0)?;
     let mut builder = S::Builder::default();
-    values.iter().for_each(|value| builder.append(value));
+    for (index, value) in values.iter().enumerate() {
+        builder.append(value).map_err(|problem| {
+            let refused = Refused { row: format!("element {index}"), problem: problem.inside("value") };
+            Error::unstorable(&kind.uid, &kind.state, refused)
+        })?;
+    }
     let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..values.len() as u32));
     let batch = RecordBatch::try_new(columns_of, vec![index, builder.finish(None)]);
     writer.write(&batch.map_err(columns("assemble", kind))?)?;

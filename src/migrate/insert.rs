@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::{Schema, SchemaVersion};
 use crate::savepoint::{KeyedColumns, Merge, Place, SavepointWriter};
-use crate::state::{Build as _, Key, Read as _, State};
+use crate::state::{Build as _, Key, Read as _, Refused, State, append_row};
 use arrow::array::ArrayRef;
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,6 +17,7 @@ pub struct KeyedRows<K: Key, S: State> {
     columns: KeyedColumns,
     keys: K::Builder,
     values: S::Builder,
+    refused: Option<Refused>,
 }
 
 impl<K: Key, S: State> fmt::Debug for KeyedRows<K, S> {
@@ -72,7 +73,7 @@ impl SavepointWriter {
     ) -> Result<KeyedRows<K, S>> {
         let schema = Schema { version: SchemaVersion(version), data_type: S::data_type() };
         let columns = self.keyed_columns(uid, state, K::data_type(), schema)?;
-        Ok(KeyedRows { columns, keys: K::Builder::default(), values: S::Builder::default() })
+        Ok(KeyedRows { columns, keys: K::Builder::default(), values: S::Builder::default(), refused: None })
     }
 }
 
@@ -99,15 +100,26 @@ impl<K: Key, S: State> KeyedRows<K, S> {
     ///
     /// # Errors
     ///
-    /// [`Error::DuplicateKey`], now or when the state is finished; [`Error::Io`]. The state is of no use after an
-    /// error.
+    /// [`Error::Unstorable`] if the type of the key or of the value does not store it; [`Error::DuplicateKey`], now or
+    /// when the state is finished; [`Error::Io`]. The state is of no use after an error.
     pub fn insert(&mut self, key: &K, value: &S) -> Result<()> {
-        self.keys.append(key);
-        self.values.append(value);
+        self.check()?;
+        if let Err(refused) = append_row((key, &mut self.keys), (value, &mut self.values)) {
+            self.refused = Some(refused);
+            return self.check();
+        }
         let is_full = self.keys.len() >= CHUNK_ROWS
             || self.keys.size_hint_bytes() >= CHUNK_BYTES
             || self.values.size_hint_bytes() >= CHUNK_BYTES;
         if is_full { self.flush() } else { Ok(()) }
+    }
+
+    /// Refuses to go on after a row that was refused: the builders hold a part of it.
+    fn check(&self) -> Result<()> {
+        self.refused.clone().map_or(Ok(()), |refused| {
+            let (uid, state) = self.columns.owner();
+            Err(Error::unstorable(uid, state, refused))
+        })
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -121,8 +133,9 @@ impl<K: Key, S: State> KeyedRows<K, S> {
     ///
     /// # Errors
     ///
-    /// [`Error::DuplicateKey`]; [`Error::Io`].
+    /// [`Error::DuplicateKey`]; [`Error::Io`]; [`Error::Unstorable`] again, if a row was refused.
     pub fn finish(mut self) -> Result<()> {
+        self.check()?;
         self.flush()?;
         self.columns.finish()
     }
@@ -155,7 +168,11 @@ impl<S: State, F: Fn(S, S) -> S + Send> Merge for MergeWith<S, F> {
             for place in &places[start + 1..end] {
                 value = (self.merge)(value, read(*place)?);
             }
-            merged.append(&value);
+            merged.append(&value).map_err(|problem| Error::Rows {
+                path: "a merged value".to_owned(),
+                found: problem.to_string(),
+                wanted: "one that can be stored".to_owned(),
+            })?;
             start = end;
         }
         Ok(merged.finish(None))

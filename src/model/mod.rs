@@ -14,6 +14,7 @@ mod schema;
 pub(crate) mod text;
 pub(crate) mod time;
 mod timer;
+mod unstorable;
 mod value;
 mod value_json;
 
@@ -35,4 +36,5 @@ pub use manifest::{
 pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
 pub use timer::{key_of_timer, timer_key};
+pub use unstorable::{Refused, Unstorable};
 pub use value::{NotAValue, Value};

@@ -22,6 +22,14 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// Cuts text that is long for a message.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Shows a share of a whole in percent: never 0 % or 100 % for a part that is neither.
 pub(crate) fn share(part: u64, whole: u64) -> String {
     if part == 0 || part >= whole {

@@ -3,6 +3,7 @@
 //! The JSON of a value reads back as the same value, given its type: integers beyond 2^53 and floats that are
 //! not finite are strings, bytes are hexadecimal digits, an enum is its tag or `{"Tag": data}`.
 
+use super::text::cut;
 use super::time::{parse_duration, parse_timestamp};
 use super::value::hex;
 use super::{DataType, NotAValue, Value};
@@ -313,11 +314,7 @@ fn inside<T>(result: Result<T, NotAValue>, name: &str) -> Result<T, NotAValue> {
 
 /// Shows JSON in a message, cut where it gets long.
 fn shown(json: &Json) -> String {
-    let text = json.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    cut(&json.to_string())
 }
 
 #[cfg(test)]

@@ -358,6 +358,11 @@ impl KeyedColumns {
         self
     }
 
+    /// Returns whose state it is, for messages.
+    pub(crate) fn owner(&self) -> (&OperatorUid, &StateName) {
+        self.sorter.owner()
+    }
+
     /// Adds rows: keys and values as [`array_of`](crate::model::array_of) makes them of their types.
     ///
     /// # Errors

@@ -146,6 +146,10 @@ impl Sorter {
         &mut self.target
     }
 
+    pub(super) fn owner(&self) -> (&OperatorUid, &StateName) {
+        (&self.target.uid, &self.target.state)
+    }
+
     pub(super) fn set_budget(&mut self, bytes: usize) {
         self.budget_bytes = bytes;
     }

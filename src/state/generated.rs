@@ -10,7 +10,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Fields;
 use std::sync::Arc;
 
-pub use crate::model::{DataType, Field, Variant};
+pub use crate::model::{DataType, Field, Unstorable, Variant};
 pub use arrow::array::ArrayRef as Column;
 pub use arrow::buffer::NullBuffer as Nulls;
 pub use std::cmp::Ordering;
@@ -175,7 +175,10 @@ pub fn open_single<T: State>(
 /// Returns the JSON that stands for a default in a schema.
 pub fn default_json<T: State>(value: &T) -> serde_json::Value {
     let mut builder = T::Builder::default();
-    builder.append(value);
+    if let Err(problem) = builder.append(value) {
+        // No value of any type: a job with such a default is refused when it is built.
+        return serde_json::json!({ "unstorable": problem.to_string() });
+    }
     let value = value_at(&builder.finish(None), &T::data_type(), 0);
     // What a builder made is a value of its type.
     value.as_ref().map(Value::to_json).unwrap_or_default()
@@ -214,14 +217,14 @@ pub struct TagBuilder(TextBuilder<String>);
 impl TagBuilder {
     /// Adds a name.
     #[inline]
-    pub fn append(&mut self, name: &str) {
-        self.0.append_text(name);
+    pub fn append(&mut self, name: &str) -> Result<(), Unstorable> {
+        self.0.append_text(name)
     }
 
     /// Adds a place without a value.
     #[inline]
     pub fn append_absent(&mut self) {
-        self.0.append_text("");
+        self.0.append_absent();
     }
 
     /// Returns the number of places.

@@ -3,7 +3,7 @@
 
 use super::generated::{check_nulls, other_layout};
 use super::text::{offset, take_offsets};
-use super::{Build, ColumnMismatch, Key, Read, State};
+use super::{Build, ColumnMismatch, Key, Read, State, Unstorable};
 use crate::model::{DataType, element_field};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
@@ -19,7 +19,7 @@ pub trait Sequence: State {
     const LENGTH: Option<usize> = None;
 
     #[doc(hidden)]
-    fn append_to(&self, items: &mut <Self::Item as State>::Builder);
+    fn items(&self) -> impl ExactSizeIterator<Item = &Self::Item>;
     #[doc(hidden)]
     fn collect(items: impl ExactSizeIterator<Item = Self::Item>) -> Self;
 }
@@ -44,14 +44,17 @@ impl<C: Sequence> Default for ListBuilder<C> {
 
 impl<C: Sequence> Build<C> for ListBuilder<C> {
     #[inline]
-    fn append(&mut self, value: &C) {
-        value.append_to(&mut self.items);
-        self.append_absent();
+    fn append(&mut self, value: &C) -> Result<(), Unstorable> {
+        let mut items = value.items();
+        let end = offset(self.items.len(), items.len(), "elements")?;
+        items.try_for_each(|item| self.items.append(item)).map_err(|error| error.inside("element"))?;
+        self.ends.push(end);
+        Ok(())
     }
 
     #[inline]
     fn append_absent(&mut self) {
-        self.ends.push(offset(self.items.len()));
+        self.ends.push(self.ends.last().copied().unwrap_or_default());
     }
 
     #[inline]
@@ -153,8 +156,8 @@ impl<T: State> Sequence for Vec<T> {
     type Item = T;
 
     #[inline]
-    fn append_to(&self, items: &mut T::Builder) {
-        self.iter().for_each(|item| items.append(item));
+    fn items(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.iter()
     }
 
     #[inline]
@@ -166,8 +169,8 @@ impl<T: State> Sequence for Vec<T> {
 impl<T: State> Sequence for VecDeque<T> {
     type Item = T;
 
-    fn append_to(&self, items: &mut T::Builder) {
-        self.iter().for_each(|item| items.append(item));
+    fn items(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.iter()
     }
 
     fn collect(items: impl ExactSizeIterator<Item = T>) -> Self {
@@ -179,8 +182,8 @@ impl<T: State, const N: usize> Sequence for [T; N] {
     type Item = T;
     const LENGTH: Option<usize> = Some(N);
 
-    fn append_to(&self, items: &mut T::Builder) {
-        self.iter().for_each(|item| items.append(item));
+    fn items(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.iter()
     }
 
     fn collect(mut items: impl ExactSizeIterator<Item = T>) -> Self {
@@ -188,18 +191,18 @@ impl<T: State, const N: usize> Sequence for [T; N] {
     }
 }
 
-/// Adds the elements of a set in the order of their encodings.
-fn append_sorted<'a, T: Key>(set: impl Iterator<Item = &'a T>, items: &mut T::Builder) {
+/// Brings the elements of a set into the order of their encodings.
+fn in_order<'a, T: Key>(set: impl Iterator<Item = &'a T>) -> std::vec::IntoIter<&'a T> {
     let mut sorted: Vec<_> = set.collect();
     sorted.sort_by(|a, b| a.compare(b));
-    sorted.into_iter().for_each(|item| items.append(item));
+    sorted.into_iter()
 }
 
 impl<T: Key + Ord> Sequence for BTreeSet<T> {
     type Item = T;
 
-    fn append_to(&self, items: &mut T::Builder) {
-        append_sorted(self.iter(), items);
+    fn items(&self) -> impl ExactSizeIterator<Item = &T> {
+        in_order(self.iter())
     }
 
     fn collect(items: impl ExactSizeIterator<Item = T>) -> Self {
@@ -210,8 +213,8 @@ impl<T: Key + Ord> Sequence for BTreeSet<T> {
 impl<T: Key + Hash, S: BuildHasher + Default + 'static> Sequence for HashSet<T, S> {
     type Item = T;
 
-    fn append_to(&self, items: &mut T::Builder) {
-        append_sorted(self.iter(), items);
+    fn items(&self) -> impl ExactSizeIterator<Item = &T> {
+        in_order(self.iter())
     }
 
     fn collect(items: impl ExactSizeIterator<Item = T>) -> Self {

@@ -4,7 +4,7 @@
 use super::generated::{check_nulls, other_layout};
 use super::list::Rows;
 use super::text::{offset, take_offsets};
-use super::{Build, ColumnMismatch, Key, Read, State};
+use super::{Build, ColumnMismatch, Key, Read, State, Unstorable};
 use crate::model::{DataType, element_field, entries_field, entry_fields};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
 use arrow::buffer::NullBuffer;
@@ -46,18 +46,20 @@ impl<M: Mapping> Default for MapBuilder<M> {
 }
 
 impl<M: Mapping> Build<M> for MapBuilder<M> {
-    fn append(&mut self, value: &M) {
+    fn append(&mut self, value: &M) -> Result<(), Unstorable> {
         let mut entries: Vec<_> = value.entries().collect();
+        let end = offset(self.keys.len(), entries.len(), "entries")?;
         entries.sort_by(|a, b| a.0.compare(b.0));
         for (key, value) in entries {
-            self.keys.append(key);
-            self.values.append(value);
+            self.keys.append(key).map_err(|error| error.inside("key"))?;
+            self.values.append(value).map_err(|error| error.inside("value"))?;
         }
-        self.append_absent();
+        self.ends.push(end);
+        Ok(())
     }
 
     fn append_absent(&mut self) {
-        self.ends.push(offset(self.keys.len()));
+        self.ends.push(self.ends.last().copied().unwrap_or_default());
     }
 
     fn len(&self) -> usize {

@@ -12,17 +12,19 @@ mod list;
 mod map;
 mod option;
 mod plain;
+mod row;
 mod text;
 mod time;
 mod tuple;
 
-pub use crate::model::ColumnMismatch;
+pub use crate::model::{ColumnMismatch, Refused, Unstorable};
 pub use list::{ListBuilder, ListReader, Sequence};
 pub use map::{MapBuilder, MapReader, Mapping};
 pub use option::{BoxBuilder, BoxReader, OptionBuilder, OptionReader};
 pub use plain::{
     BoolBuilder, BoolReader, PlainBuilder, PlainReader, UnitBuilder, UnitReader, WideBuilder, WideReader,
 };
+pub(crate) use row::append_row;
 pub use text::{
     BinaryBuilder, BinaryReader, Bytes, FixedBuilder, FixedBytes, FixedReader, Msgpack, TextBuilder,
     TextReader,
@@ -92,11 +94,12 @@ pub trait State: Sized + 'static {
 pub trait Build<T>: Default + Send + 'static {
     /// Adds a value.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the strings or the list elements of the array exceed 2 GiB; [`size_hint_bytes`](Self::size_hint_bytes)
-    /// tells in time.
-    fn append(&mut self, value: &T);
+    /// [`Unstorable`] if the type does not store the value, or if the strings or the list elements of the array would
+    /// exceed 2 GiB; of the latter [`size_hint_bytes`](Self::size_hint_bytes) tells in time. The builder is of no use
+    /// after an error: a part of the value may be there.
+    fn append(&mut self, value: &T) -> Result<(), Unstorable>;
 
     /// Adds a place that holds no value, because an outer level is absent there.
     fn append_absent(&mut self);
@@ -111,7 +114,7 @@ pub trait Build<T>: Default + Send + 'static {
 
     /// Returns a number that no offset in the array exceeds: bytes of strings, and elements of lists.
     ///
-    /// An offset has 31 bits. Callers finish the array long before that.
+    /// An offset has 31 bits. Callers finish the array long before that; a single value that exceeds it is refused.
     fn size_hint_bytes(&self) -> usize;
 
     /// Takes the array out, leaving the builder empty; `validity` marks the absent places, if there are any.

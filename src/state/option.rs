@@ -1,7 +1,7 @@
 //! Columns of values that may be missing, and of values behind a pointer.
 
 use super::generated::{open_part, struct_array};
-use super::{Build, ColumnMismatch, Read, State, generated};
+use super::{Build, ColumnMismatch, Read, State, Unstorable, generated};
 use crate::model::{DataType, SOME, column_id, struct_columns};
 use arrow::array::{Array, ArrayRef, NullBufferBuilder};
 use arrow::buffer::NullBuffer;
@@ -33,13 +33,16 @@ impl<T: State> fmt::Debug for OptionBuilder<T> {
 
 impl<T: State> Build<Option<T>> for OptionBuilder<T> {
     #[inline]
-    fn append(&mut self, value: &Option<T>) {
+    fn append(&mut self, value: &Option<T>) -> Result<(), Unstorable> {
         match value {
             Some(value) => {
                 self.present.append_non_null();
-                self.values.append(value);
+                self.values.append(value)
             }
-            None => self.append_absent(),
+            None => {
+                self.append_absent();
+                Ok(())
+            }
         }
     }
 
@@ -114,8 +117,8 @@ impl<T: State> Default for BoxBuilder<T> {
 
 impl<T: State> Build<Box<T>> for BoxBuilder<T> {
     #[inline]
-    fn append(&mut self, value: &Box<T>) {
-        self.0.append(value);
+    fn append(&mut self, value: &Box<T>) -> Result<(), Unstorable> {
+        self.0.append(value)
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! Columns of plain types: booleans, numbers and `()`.
 
 use super::generated::{check_nulls, other_layout};
-use super::{Build, ColumnMismatch, Read, State};
+use super::{Build, ColumnMismatch, Read, State, Unstorable};
 use crate::model::DataType;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
@@ -42,8 +42,9 @@ impl<T: Plain> Default for PlainBuilder<T> {
 
 impl<T: Plain> Build<T> for PlainBuilder<T> {
     #[inline]
-    fn append(&mut self, value: &T) {
+    fn append(&mut self, value: &T) -> Result<(), Unstorable> {
         self.values.push(value.to_native());
+        Ok(())
     }
 
     #[inline]
@@ -188,13 +189,14 @@ impl<T> Default for WideBuilder<T> {
 
 impl<T: Wide> Build<T> for WideBuilder<T> {
     #[inline]
-    fn append(&mut self, value: &T) {
+    fn append(&mut self, value: &T) -> Result<(), Unstorable> {
         self.bytes.extend_from_slice(&value.to_bytes());
+        Ok(())
     }
 
     #[inline]
     fn append_absent(&mut self) {
-        self.append(&T::default());
+        self.bytes.extend_from_slice(&T::default().to_bytes());
     }
 
     #[inline]
@@ -257,8 +259,9 @@ pub struct BoolReader {
 
 impl Build<bool> for BoolBuilder {
     #[inline]
-    fn append(&mut self, value: &bool) {
+    fn append(&mut self, value: &bool) -> Result<(), Unstorable> {
         self.values.push(*value);
+        Ok(())
     }
 
     #[inline]
@@ -329,8 +332,9 @@ impl UnitReader {
 
 impl Build<()> for UnitBuilder {
     #[inline]
-    fn append(&mut self, (): &()) {
+    fn append(&mut self, (): &()) -> Result<(), Unstorable> {
         self.len += 1;
+        Ok(())
     }
 
     #[inline]

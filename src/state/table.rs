@@ -11,7 +11,7 @@
 //! scan(n)      entries older than the stamp -> image; a key group that is through comes out as columns
 //! ```
 
-use super::{Build as _, Key, State};
+use super::{Build as _, Key, Refused, State, append_row};
 use crate::model::{KeyGroup, KeyGroupRange, MaxParallelism};
 use arrow::array::ArrayRef;
 use hashbrown::HashTable;
@@ -50,19 +50,19 @@ struct Columns<K: Key, S: State> {
     values: S::Builder,
     /// Rows that were cut off.
     pieces: Vec<(ArrayRef, ArrayRef)>,
+    /// The first row that could not be stored; the image is none then.
+    refused: Option<Refused>,
 }
 
 /// The number of rows at which they are cut off. Keys spread evenly, so the columns of all groups fill up at the
 /// same pace: if they were to grow without bounds, they would all move to larger places at the same moment.
 const PIECE_ROWS: usize = 1024;
-/// The number of rows between two looks at the size of the columns.
-const ROWS_BETWEEN_LOOKS: usize = 256;
 /// The size, in bytes of text and the like, at which rows are cut off: one array holds no more than 2 GiB of it.
 const PIECE_BYTES: usize = 256 << 20;
 
 impl<K: Key, S: State> Default for Columns<K, S> {
     fn default() -> Self {
-        Self { keys: K::Builder::default(), values: S::Builder::default(), pieces: Vec::new() }
+        Self { keys: K::Builder::default(), values: S::Builder::default(), pieces: Vec::new(), refused: None }
     }
 }
 
@@ -73,6 +73,8 @@ pub struct GroupImage {
     pub group: KeyGroup,
     /// Keys and values, row by row, in pieces; there may be none.
     pub pieces: Vec<(ArrayRef, ArrayRef)>,
+    /// A row that cannot be stored: the other rows of its key group are not in the pieces then.
+    pub refused: Option<Refused>,
 }
 
 impl<K: Key, S: State> Table<K, S> {
@@ -199,7 +201,7 @@ impl<K: Key, S: State> Table<K, S> {
                 return true;
             }
             let group = self.held.iter().nth(scan.group).expect("there is a table for each group held");
-            done(GroupImage { group, pieces: std::mem::take(&mut scan.columns).finish() });
+            done(std::mem::take(&mut scan.columns).finish(group));
             scan.group += 1;
             scan.bucket = 0;
             scan.columns = scan.ahead.get_mut(scan.group).map(std::mem::take).unwrap_or_default();
@@ -224,17 +226,22 @@ impl<K: Key, S: State> Scan<K, S> {
 impl<K: Key, S: State> Columns<K, S> {
     #[inline]
     fn append(&mut self, entry: &Entry<K, S>) {
-        if let Some(value) = &entry.value {
-            self.keys.append(&entry.key);
-            self.values.append(value);
-            let rows = self.keys.len();
-            if rows % ROWS_BETWEEN_LOOKS == 0
-                && (rows >= PIECE_ROWS
-                    || self.keys.size_hint_bytes() + self.values.size_hint_bytes() >= PIECE_BYTES)
-            {
-                self.cut();
+        if let Some(value) = &entry.value
+            && self.refused.is_none()
+        {
+            match append_row((&entry.key, &mut self.keys), (value, &mut self.values)) {
+                // After each row: the next one may be large.
+                Ok(()) if self.keys.len() >= PIECE_ROWS || self.size_bytes() >= PIECE_BYTES => self.cut(),
+                Ok(()) => {}
+                // The builders hold a part of the row.
+                Err(refused) => *self = Self { refused: Some(refused), ..Self::default() },
             }
         }
+    }
+
+    #[inline]
+    fn size_bytes(&self) -> usize {
+        self.keys.size_hint_bytes() + self.values.size_hint_bytes()
     }
 
     fn cut(&mut self) {
@@ -243,9 +250,9 @@ impl<K: Key, S: State> Columns<K, S> {
         }
     }
 
-    fn finish(mut self) -> Vec<(ArrayRef, ArrayRef)> {
+    fn finish(mut self, group: KeyGroup) -> GroupImage {
         self.cut();
-        self.pieces
+        GroupImage { group, pieces: self.pieces, refused: self.refused }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::generated::{check_nulls, other_layout};
 use super::plain::take_vec;
-use super::{Build, ColumnMismatch, Read, State};
+use super::{Build, ColumnMismatch, Read, State, Unstorable};
 use crate::model::DataType;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, StringArray};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -18,16 +18,25 @@ struct Strung {
 }
 
 impl Strung {
-    /// Ends the value whose bytes were added last.
+    /// Adds a place without bytes.
     #[inline]
-    fn end(&mut self) {
-        self.ends.push(offset(self.bytes.len()));
+    fn push_absent(&mut self) {
+        self.ends.push(self.ends.last().copied().unwrap_or_default());
     }
 
     #[inline]
-    fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Unstorable> {
+        // Asked first: bytes that are too many are not copied either.
+        let end = offset(self.bytes.len(), bytes.len(), "bytes")?;
         self.bytes.extend_from_slice(bytes);
-        self.end();
+        self.ends.push(end);
+        Ok(())
+    }
+
+    /// Ends the value whose bytes were added last.
+    fn end(&mut self) -> Result<(), Unstorable> {
+        self.ends.push(offset(self.bytes.len(), 0, "bytes")?);
+        Ok(())
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
@@ -35,10 +44,16 @@ impl Strung {
     }
 }
 
-/// Narrows the end of a value to the 31 bits that Arrow has for it.
+/// Returns where `more` things end behind `before` ones, in the 31 bits that Arrow has for it.
 #[inline]
-pub(super) fn offset(end: usize) -> i32 {
-    i32::try_from(end).expect("a batch is finished before its strings or elements reach 2 GiB")
+pub(super) fn offset(before: usize, more: usize, what: &str) -> Result<i32, Unstorable> {
+    match before.checked_add(more).and_then(|end| i32::try_from(end).ok()) {
+        Some(end) => Ok(end),
+        // Batches are finished long before, so that it is one value that has so many.
+        None => {
+            Err(Unstorable::new(format!("{more} {what}"), format!("fewer than 2^31 {what} in one value")))
+        }
+    }
 }
 
 /// Makes offsets of the ends of values.
@@ -122,20 +137,20 @@ impl<T> Default for TextBuilder<T> {
 impl<T> TextBuilder<T> {
     /// Adds text that need not be owned.
     #[inline]
-    pub(super) fn append_text(&mut self, text: &str) {
-        self.texts.push(text.as_bytes());
+    pub(super) fn append_text(&mut self, text: &str) -> Result<(), Unstorable> {
+        self.texts.push(text.as_bytes())
     }
 }
 
 impl<T: Text> Build<T> for TextBuilder<T> {
     #[inline]
-    fn append(&mut self, value: &T) {
-        value.with_text(|text| self.texts.push(text.as_bytes()));
+    fn append(&mut self, value: &T) -> Result<(), Unstorable> {
+        value.with_text(|text| self.append_text(text))
     }
 
     #[inline]
     fn append_absent(&mut self) {
-        self.texts.end();
+        self.texts.push_absent();
     }
 
     #[inline]
@@ -201,18 +216,14 @@ pub struct Bytes(pub Vec<u8>);
 /// A value of a type that has only `serde`: stored as MessagePack with field names, in one column.
 ///
 /// The way out for recursive types, `serde_json::Value` and types of other crates. Such a column is opaque to SQL,
-/// and no automatic rule leads from one of its types to another.
-///
-/// # Panics
-///
-/// Storing a value panics if its `Serialize` fails.
+/// and no automatic rule leads from one of its types to another. A value whose `Serialize` fails cannot be stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Msgpack<T>(pub T);
 
 /// A type that is stored as bytes of any length.
 pub trait Binary: State {
     #[doc(hidden)]
-    fn write(&self, out: &mut Vec<u8>);
+    fn append_to(&self, out: &mut BinaryBuilder<Self>) -> Result<(), Unstorable>;
     #[doc(hidden)]
     fn parse(bytes: &[u8]) -> Result<Self, String>;
     /// Whether some bytes are no value of the type.
@@ -224,8 +235,8 @@ impl Binary for Bytes {
     const PICKY: bool = false;
 
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
+    fn append_to(&self, out: &mut BinaryBuilder<Self>) -> Result<(), Unstorable> {
+        out.values.push(&self.0)
     }
 
     #[inline]
@@ -237,8 +248,10 @@ impl Binary for Bytes {
 impl<T: Serialize + DeserializeOwned + Send + 'static> Binary for Msgpack<T> {
     const PICKY: bool = true;
 
-    fn write(&self, out: &mut Vec<u8>) {
-        rmp_serde::encode::write_named(out, &self.0).expect("a value in state can be serialized");
+    fn append_to(&self, out: &mut BinaryBuilder<Self>) -> Result<(), Unstorable> {
+        rmp_serde::encode::write_named(&mut out.values.bytes, &self.0)
+            .map_err(|error| Unstorable::new(error, "a value that can be serialized"))?;
+        out.values.end()
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
@@ -268,14 +281,13 @@ impl<T> Default for BinaryBuilder<T> {
 
 impl<T: Binary> Build<T> for BinaryBuilder<T> {
     #[inline]
-    fn append(&mut self, value: &T) {
-        value.write(&mut self.values.bytes);
-        self.values.end();
+    fn append(&mut self, value: &T) -> Result<(), Unstorable> {
+        value.append_to(self)
     }
 
     #[inline]
     fn append_absent(&mut self) {
-        self.values.end();
+        self.values.push_absent();
     }
 
     #[inline]
@@ -350,8 +362,9 @@ pub struct FixedReader<const N: usize> {
 
 impl<const N: usize> Build<FixedBytes<N>> for FixedBuilder<N> {
     #[inline]
-    fn append(&mut self, value: &FixedBytes<N>) {
+    fn append(&mut self, value: &FixedBytes<N>) -> Result<(), Unstorable> {
         self.bytes.extend_from_slice(&value.0);
+        Ok(())
     }
 
     #[inline]
@@ -365,11 +378,12 @@ impl<const N: usize> Build<FixedBytes<N>> for FixedBuilder<N> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        // No offsets, yet a column of long values grows as fast as one of text.
+        self.bytes.len()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
-        Arc::new(FixedSizeBinaryArray::new(offset(N), take_vec(&mut self.bytes).into(), validity))
+        Arc::new(FixedSizeBinaryArray::new(N as i32, take_vec(&mut self.bytes).into(), validity))
     }
 }
 

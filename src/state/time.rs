@@ -2,7 +2,7 @@
 
 use super::generated::{check_nulls, open_part, open_struct, other_layout, part, struct_array};
 use super::plain::take_vec;
-use super::{Build, ColumnMismatch, Key, PlainBuilder, PlainReader, Read, State};
+use super::{Build, ColumnMismatch, Key, PlainBuilder, PlainReader, Read, State, Unstorable};
 use crate::model::{DataType, NANOS, SECS, UTC, column_id};
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
@@ -30,13 +30,14 @@ pub struct DurationReader {
 
 impl Build<Duration> for DurationBuilder {
     #[inline]
-    fn append(&mut self, value: &Duration) {
-        self.secs.append(&value.as_secs());
-        self.nanos.append(&value.subsec_nanos());
+    fn append(&mut self, value: &Duration) -> Result<(), Unstorable> {
+        self.secs.append(&value.as_secs())?;
+        self.nanos.append(&value.subsec_nanos())
     }
 
     fn append_absent(&mut self) {
-        self.append(&Duration::ZERO);
+        self.secs.append_absent();
+        self.nanos.append_absent();
     }
 
     fn len(&self) -> usize {
@@ -110,8 +111,9 @@ pub struct TimeReader {
 
 impl Build<SystemTime> for TimeBuilder {
     #[inline]
-    fn append(&mut self, value: &SystemTime) {
+    fn append(&mut self, value: &SystemTime) -> Result<(), Unstorable> {
         self.micros.push(micros_of(*value));
+        Ok(())
     }
 
     fn append_absent(&mut self) {
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn nanoseconds_of_more_than_a_second_and_times_of_another_zone_are_refused() {
         let mut builder = <(u64, u32) as State>::Builder::default();
-        builder.append(&(1, SECOND_NANOS));
+        builder.append(&(1, SECOND_NANOS)).unwrap();
         let pair = builder.finish(None);
         let fields = pair.as_struct().columns().to_vec();
         let names = [SECS, NANOS].into_iter().zip(fields);
@@ -207,7 +209,7 @@ mod tests {
             assert_eq!(micros_of(time), micros, "{time:?}");
         }
         let mut builder = TimeBuilder::default();
-        [after(1_999), before(1)].iter().for_each(|time| builder.append(time));
+        [after(1_999), before(1)].iter().for_each(|time| builder.append(time).unwrap());
         let reader = TimeReader::new(&builder.finish(None)).unwrap();
         assert_eq!([reader.read(0), reader.read(1)], [after(1_000), before(1_000)]);
     }

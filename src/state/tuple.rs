@@ -1,7 +1,7 @@
 //! Columns of tuples of one to twelve parts, and tuples as keys.
 
 use super::generated::{POSITIONS, open_part, open_struct, part, struct_array};
-use super::{Build, ColumnMismatch, Key, Read, State};
+use super::{Build, ColumnMismatch, Key, Read, State, Unstorable};
 use crate::model::{DataType, column_id};
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
@@ -32,8 +32,9 @@ macro_rules! tuple {
     ($count:literal: $($name:ident $index:tt),*) => {
         impl<$($name: State),*> Build<($($name,)*)> for TupleBuilder<($($name,)*), ($($name::Builder,)*)> {
             #[inline]
-            fn append(&mut self, value: &($($name,)*)) {
-                $(self.parts.$index.append(&value.$index);)*
+            fn append(&mut self, value: &($($name,)*)) -> Result<(), Unstorable> {
+                $(self.parts.$index.append(&value.$index).map_err(|error| error.inside(POSITIONS[$index]))?;)*
+                Ok(())
             }
 
             #[inline]

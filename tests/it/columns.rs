@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// Builds a column of `values`.
 pub(crate) fn built<T: State>(values: &[T]) -> ArrayRef {
     let mut builder = T::Builder::default();
-    values.iter().for_each(|value| builder.append(value));
+    values.iter().for_each(|value| builder.append(value).unwrap());
     assert_eq!(builder.len(), values.len());
     let array = builder.finish(None);
     assert!(builder.is_empty(), "finish leaves the builder empty");

@@ -192,7 +192,7 @@ fn the_schema_follows_the_shape_of_the_type() {
 #[test]
 fn the_size_hint_is_an_upper_bound_of_every_offset() {
     let mut builder = <(String, Vec<Vec<u8>>) as State>::Builder::default();
-    builder.append(&("abc".to_owned(), vec![vec![1; 10], vec![2; 20]]));
+    builder.append(&("abc".to_owned(), vec![vec![1; 10], vec![2; 20]])).unwrap();
     assert!(builder.size_hint_bytes() >= 30);
     builder.finish(None);
     assert_eq!(builder.size_hint_bytes(), 0);

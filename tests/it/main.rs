@@ -48,3 +48,4 @@ mod salvage;
 mod sample;
 mod savepoint;
 mod spec;
+mod types;

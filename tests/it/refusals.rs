@@ -173,7 +173,7 @@ fn what_lies_below_an_absent_level_is_never_looked_at() {
 #[test]
 fn an_absent_place_holds_the_default() {
     let mut builder = <Option<(i64, String, Vec<u8>)> as State>::Builder::default();
-    builder.append(&None);
+    builder.append(&None).unwrap();
     let array = builder.finish(None);
     let columns = array.as_struct();
     assert_eq!(columns.column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0), 0);

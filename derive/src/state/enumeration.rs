@@ -1,6 +1,6 @@
 //! The columns of an enum: its variant's name, and beside it one nullable column for each variant with data.
 
-use super::{Parts, data_type, finish_part, ok_self, option, record_type};
+use super::{Parts, append_part, data_type, finish_part, ok_self, option, record_type};
 use crate::code::{binding, build, builder, of, pattern, read, reader, support, variant_slot};
 use crate::input::{Record, TAG, Variant, column_id};
 use proc_macro2::{Ident, TokenStream};
@@ -73,8 +73,9 @@ pub(super) fn parts(name: &Ident, own: &TokenStream, variants: &[Variant]) -> Pa
         builder_slots,
         reader_slots,
         append: quote! {
-            self.tags.append(match value { #(#name::#idents { .. } => #names,)* });
+            self.tags.append(match value { #(#name::#idents { .. } => #names,)* })?;
             #(#append)*
+            ::core::result::Result::Ok(())
         },
         append_absent: quote!(self.tags.append_absent(); #(#append_absent)*),
         len: quote!(self.tags.len()),
@@ -120,7 +121,11 @@ fn column(owner: &Ident, own: &TokenStream, variant: &Variant, index: usize, pos
     let pattern = pattern(&variant.data, "v");
     let append = fields.iter().zip(&slots).enumerate().map(|(i, (field, slot))| {
         let value = binding("v", i);
-        build(field, "append", &quote!(&mut self.#slot, #value))
+        let arguments = quote!(&mut self.#slot, #value);
+        match &variant.data {
+            Record::Single(_) => build(field, "append", &arguments),
+            _ => append_part(field, &arguments),
+        }
     });
     let append_absent: Vec<_> = fields
         .iter()
@@ -179,7 +184,7 @@ fn column(owner: &Ident, own: &TokenStream, variant: &Variant, index: usize, pos
         append: quote! {
             if let #owner::#ident { #pattern } = value {
                 self.#present.append_non_null();
-                #(#append;)*
+                #(#append.map_err(|error| error.inside(#name))?;)*
             } else {
                 #absent
             }

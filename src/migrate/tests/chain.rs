@@ -53,7 +53,7 @@ fn alarm() -> Chain<V3> {
 
 fn column<T: State>(values: &[T]) -> ArrayRef {
     let mut builder = T::Builder::default();
-    values.iter().for_each(|value| builder.append(value));
+    values.iter().for_each(|value| builder.append(value).unwrap());
     builder.finish(None)
 }
 

@@ -56,7 +56,7 @@ struct Forgetful {
 
 fn column<T: State>(values: &[T]) -> ArrayRef {
     let mut builder = T::Builder::default();
-    values.iter().for_each(|value| builder.append(value));
+    values.iter().for_each(|value| builder.append(value).unwrap());
     builder.finish(None)
 }
 
