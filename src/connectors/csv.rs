@@ -2,9 +2,8 @@
 
 use super::{Polled, Record, Source, SplitReader, files};
 use crate::error::{Error, Result};
-use crate::model::SourcePosition;
+use crate::model::{Progress, SourcePosition};
 use csv::{ByteRecord, Reader, ReaderBuilder};
-use std::io::BufRead;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
@@ -53,7 +52,7 @@ impl<T: Record> Source for CsvFiles<T> {
     }
 
     fn open(&self, split: &str, position: Option<&SourcePosition>) -> Result<Box<dyn SplitReader<T>>> {
-        let reader = |offset| -> Result<Reader<Box<dyn BufRead>>> {
+        let reader = |offset| -> Result<Reader<files::Input>> {
             let input = files::open_at(split, offset)?;
             Ok(ReaderBuilder::new().delimiter(self.delimiter).has_headers(false).from_reader(input))
         };
@@ -80,7 +79,7 @@ impl<T: Record> Source for CsvFiles<T> {
 
 struct CsvSplit<T> {
     file: String,
-    reader: Reader<Box<dyn BufRead>>,
+    reader: Reader<files::Input>,
     header: ByteRecord,
     record: ByteRecord,
     /// Where the reader began in the file.
@@ -107,6 +106,10 @@ impl<T: Record> SplitReader<T> for CsvSplit<T> {
 
     fn offset(&self) -> u64 {
         self.start + self.reader.position().byte()
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.reader.get_ref().progress())
     }
 }
 

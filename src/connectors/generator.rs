@@ -2,7 +2,7 @@
 
 use super::{Polled, Record, Source, SplitReader};
 use crate::error::Result;
-use crate::model::SourcePosition;
+use crate::model::{Progress, SourcePosition};
 
 /// Makes each record from the split's number and the record's own.
 ///
@@ -63,5 +63,9 @@ impl<T: Record, F: Fn(u32, u64) -> T> SplitReader<T> for GeneratorSplit<F> {
 
     fn offset(&self) -> u64 {
         self.next
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        (self.records < u64::MAX).then_some(Progress { done: self.next, total: self.records })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Polled, Record, Source, SplitReader, files};
 use crate::error::{Error, Result};
-use crate::model::SourcePosition;
+use crate::model::{Progress, SourcePosition};
 use std::io::BufRead;
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ impl<T: Record> Source for JsonLines<T> {
 
 struct JsonSplit<T> {
     file: String,
-    input: Box<dyn BufRead>,
+    input: files::Input,
     text: Vec<u8>,
     offset: u64,
     lines: u64,
@@ -70,8 +70,11 @@ impl<T: Record> SplitReader<T> for JsonSplit<T> {
         let mut taken = 0;
         while taken < max {
             self.text.clear();
-            let read =
-                self.input.read_until(b'\n', &mut self.text).map_err(Error::io("read", &*self.file))?;
+            let read = self
+                .input
+                .content
+                .read_until(b'\n', &mut self.text)
+                .map_err(Error::io("read", &*self.file))?;
             if read == 0 {
                 return Ok(Polled::End);
             }
@@ -92,6 +95,10 @@ impl<T: Record> SplitReader<T> for JsonSplit<T> {
 
     fn offset(&self) -> u64 {
         self.offset
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(self.input.progress())
     }
 }
 

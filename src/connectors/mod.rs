@@ -16,7 +16,7 @@ pub use generator::Generator;
 pub use json::JsonLines;
 
 use crate::error::Result;
-use crate::model::{JobName, OperatorUid, SourcePosition};
+use crate::model::{JobName, OperatorUid, Progress, SourcePosition};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -63,6 +63,11 @@ pub trait SplitReader<T> {
 
     /// Returns how far the split was read, after the last record handed out.
     fn offset(&self) -> u64;
+
+    /// Returns how much of the split is read, if it is known where it ends.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
 }
 
 /// What came of asking a split for records.

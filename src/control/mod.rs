@@ -13,5 +13,5 @@ mod wire;
 pub use run_dir::{Endpoint, RunDir};
 pub use wire::{
     CheckpointStatus, Command, ErrorBody, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone,
-    SavepointRequest, SourceStatus, StateStatus, StopRequest, VersionCount,
+    SavepointRequest, SourceStatus, SplitStatus, StateStatus, StopRequest, VersionCount,
 };

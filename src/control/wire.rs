@@ -4,7 +4,7 @@
 //! have a default.
 
 use super::http::{Request, Response};
-use crate::model::{JobName, OperatorUid, StateName};
+use crate::model::{JobName, OperatorUid, Progress, StateName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -133,14 +133,59 @@ pub struct CheckpointStatus {
 
 /// How far a source has read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are those of the manifest")]
 pub struct SourceStatus {
+    /// The uid of the source.
     #[serde(with = "name")]
     pub uid: OperatorUid,
+    /// Where the last checkpoint or savepoint would resume it.
     #[serde(default)]
     pub positions: Vec<PositionStatus>,
+    /// The watermark of that checkpoint or savepoint.
     #[serde(default)]
     pub watermark_ms: Option<i64>,
+    /// How far each split is read now, a moment ago at most.
+    #[serde(default)]
+    pub splits: Vec<SplitStatus>,
+}
+
+impl SourceStatus {
+    /// Returns how much of the splits is read and how much there is, if each of them knows.
+    ///
+    /// Those that an earlier attempt has finished may not be counted.
+    pub fn progress(&self) -> Option<Progress> {
+        let counted = self.splits.iter().filter(|split| !split.finished || split.progress.is_some());
+        let known = counted.map(|split| split.progress).collect::<Option<Vec<_>>>()?;
+        let sum = |of: fn(&Progress) -> u64| known.iter().map(of).fold(0, u64::saturating_add);
+        (!known.is_empty()).then(|| Progress { done: sum(|p| p.done), total: sum(|p| p.total) })
+    }
+
+    /// Returns the number of records that could not be parsed and were passed over or put aside.
+    pub fn bad_records(&self) -> u64 {
+        self.splits.iter().map(|split| split.bad_records).sum()
+    }
+}
+
+/// How far one split of a source is read now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitStatus {
+    /// The name of the split.
+    pub split: String,
+    /// The number of records read from it.
+    pub records: u64,
+    /// The number of records of it that could not be parsed and were passed over or put aside.
+    #[serde(default)]
+    pub bad_records: u64,
+    /// Whether it was read to its end.
+    pub finished: bool,
+    /// Whether it has had nothing for so long that it does not hold the watermark back.
+    #[serde(default)]
+    pub idle: bool,
+    /// Its watermark.
+    #[serde(default)]
+    pub watermark_ms: Option<i64>,
+    /// How much of it is read; none if nobody knows where it ends.
+    #[serde(default)]
+    pub progress: Option<Progress>,
 }
 
 /// How far one split of a source was read.

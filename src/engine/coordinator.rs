@@ -172,20 +172,22 @@ impl Board {
                 states: states.collect(),
             }
         });
-        let sources = news.sources.iter().map(|source| SourceStatus {
-            uid: source.uid.clone(),
-            watermark_ms: source.watermark_ms(),
-            positions: source
-                .positions
-                .iter()
-                .map(|p| PositionStatus {
-                    split: p.split.clone(),
-                    offset: p.offset,
-                    records: p.records,
-                    finished: p.finished,
-                    watermark_ms: p.watermark_ms,
-                })
-                .collect(),
+        let sources = facts.parts.iter().filter(|(_, role, _)| *role == Role::Source);
+        let sources = sources.map(|(node, _, operator)| {
+            let last = news.sources.iter().find(|entry| entry.uid == operator.uid);
+            let positions = last.map_or(&[][..], |entry| &entry.positions).iter().map(|p| PositionStatus {
+                split: p.split.clone(),
+                offset: p.offset,
+                records: p.records,
+                finished: p.finished,
+                watermark_ms: p.watermark_ms,
+            });
+            SourceStatus {
+                uid: operator.uid.clone(),
+                watermark_ms: last.and_then(SourceEntry::watermark_ms),
+                positions: positions.collect(),
+                splits: facts.meters[*node].read().splits,
+            }
         });
         JobStatus {
             id: self.id.clone(),

@@ -4,8 +4,11 @@
 //! once a record. A [`Reading`] is what it shows at one moment; readings of several processes add up.
 
 use super::batch::{BEFORE_ALL, NONE_HELD};
+use crate::control::SplitStatus;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What the instances of an operator have done, over all workers of the process.
@@ -23,6 +26,8 @@ pub(crate) struct Meter {
     pub(crate) unmigrated: AtomicI64,
     /// By worker; those of other processes hold nothing back.
     watermarks_ms: Vec<AtomicI64>,
+    /// How far the splits of a source are read, by name; each worker tells of its own, a few times a second.
+    splits: Mutex<BTreeMap<String, SplitStatus>>,
 }
 
 /// What a meter shows.
@@ -39,6 +44,7 @@ pub(crate) struct Reading {
     pub(crate) unmigrated: i64,
     /// The least watermark; none if some instance has none yet, or no event time is assigned.
     pub(crate) watermark_ms: Option<i64>,
+    pub(crate) splits: Vec<SplitStatus>,
 }
 
 impl Meter {
@@ -54,6 +60,7 @@ impl Meter {
             entries: AtomicI64::default(),
             unmigrated: AtomicI64::default(),
             watermarks_ms: (0..workers).map(|_| AtomicI64::new(NONE_HELD)).collect(),
+            splits: Mutex::default(),
         }
     }
 
@@ -70,6 +77,12 @@ impl Meter {
         self.watermarks_ms[worker].store(watermark_ms, Relaxed);
     }
 
+    /// Notes how far splits are read.
+    pub(crate) fn splits(&self, news: impl Iterator<Item = SplitStatus>) {
+        let mut splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        splits.extend(news.map(|split| (split.split.clone(), split)));
+    }
+
     pub(crate) fn read(&self) -> Reading {
         let watermark = self.watermarks_ms.iter().map(|w| w.load(Relaxed)).min();
         Reading {
@@ -81,6 +94,7 @@ impl Meter {
             entries: self.entries.load(Relaxed),
             unmigrated: self.unmigrated.load(Relaxed),
             watermark_ms: watermark.filter(|ms| *ms != BEFORE_ALL),
+            splits: self.splits.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod key_encoding;
 mod key_group;
 mod manifest;
 mod names;
+mod progress;
 mod schema;
 pub(crate) mod text;
 pub(crate) mod time;
@@ -34,6 +35,7 @@ pub use manifest::{
     SourcePosition, StateEntry, StateKind,
 };
 pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
+pub use progress::Progress;
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
 pub use timer::{key_of_timer, timer_key};
 pub use unstorable::{Refused, Unstorable};

@@ -47,5 +47,7 @@ mod round_trip;
 mod salvage;
 mod sample;
 mod savepoint;
+#[cfg(feature = "engine")]
+mod sources;
 mod spec;
 mod types;

@@ -1,14 +1,16 @@
 //! Reads the splits of a source, and keeps how far each was read.
 
 use crate::connectors::{Polled, Record, Source, SplitReader};
+use crate::control::SplitStatus;
 use crate::engine::batch::{BEFORE_ALL, NONE_HELD, Rows};
-use crate::engine::graph::OpenContext;
+use crate::engine::graph::{NodeId, OpenContext};
 use crate::engine::image::{ImageOrder, ImageTasks, Outcome, Part, StateFileKind, write_list};
+use crate::engine::meter::Meter;
 use crate::engine::operator::{Outbox, Work};
 use crate::engine::runtime::SourceOperator;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::model::{Schema, SchemaVersion, SourcePosition, StateName};
+use crate::model::{Progress, Schema, SchemaVersion, SourcePosition, StateName};
 use crate::state::State as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub(crate) const POSITIONS: &str = "positions";
 /// it has touched all parts of its state, then twice as many each time.
 const BATCH: usize = 1024;
 const FIRST_BATCH: usize = 16;
+/// How often it is told how far the splits are read.
+const NEWS: Duration = Duration::from_millis(250);
 
 /// A source position as it lies in the state file.
 #[derive(crate::State)]
@@ -69,6 +73,10 @@ pub(crate) struct SourceNode<T> {
     done_before: Vec<SourcePosition>,
     over: bool,
     batch: usize,
+    /// Tells those who watch the job how far the splits are.
+    meters: Arc<Vec<Meter>>,
+    node: NodeId,
+    told: Instant,
 }
 
 struct Split<T> {
@@ -76,6 +84,8 @@ struct Split<T> {
     position: SourcePosition,
     /// When the split was opened, and its number of records then: what a rate counts from.
     opened: (Instant, u64),
+    /// Whether it was told that the split is finished.
+    told_last: bool,
 }
 
 impl<T: Record> SourceNode<T> {
@@ -120,7 +130,7 @@ impl<T: Record> SourceNode<T> {
                 watermark_ms: None,
             });
             let opened = (Instant::now(), position.records);
-            splits.push(Split { reader, position, opened });
+            splits.push(Split { reader, position, opened, told_last: false });
         }
         shared.input_opened();
         let state = StateName::new(POSITIONS).ok_or(Error::Stopped { what: "a source" })?;
@@ -131,7 +141,7 @@ impl<T: Record> SourceNode<T> {
             worker: context.worker,
             max_parallelism: context.max_parallelism,
         };
-        Ok(Self {
+        let node = Self {
             splits,
             settings,
             shared: Rc::clone(shared),
@@ -139,7 +149,24 @@ impl<T: Record> SourceNode<T> {
             done_before,
             over: false,
             batch: FIRST_BATCH,
-        })
+            meters: Arc::clone(context.meters),
+            node: context.node,
+            told: Instant::now(),
+        };
+        let done = node.done_before.iter().map(|position| status_of(position, None));
+        node.meters[node.node].splits(done.chain(node.splits.iter().map(Split::status)));
+        Ok(node)
+    }
+
+    /// Tells how far the splits are read that are not finished, and that one is if it is so just now.
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        let mut news = Vec::new();
+        for split in self.splits.iter_mut().filter(|split| !split.told_last) {
+            split.told_last = split.position.finished;
+            news.push(split.status());
+        }
+        self.meters[self.node].splits(news.into_iter());
     }
 
     /// The least watermark of the splits that are still read.
@@ -185,9 +212,13 @@ impl<T: Record> SourceOperator for SourceNode<T> {
         self.batch = BATCH.min(2 * self.batch);
         out.send(rows);
         out.advance(self.watermark_ms());
+        if self.told.elapsed() > NEWS {
+            self.tell();
+        }
         if next == Work::Done && !self.over {
             self.over = true;
             self.shared.input_ended();
+            self.tell();
         }
         Ok(next)
     }
@@ -211,7 +242,23 @@ impl<T: Record> SourceOperator for SourceNode<T> {
     }
 }
 
+fn status_of(position: &SourcePosition, progress: Option<Progress>) -> SplitStatus {
+    SplitStatus {
+        split: position.split.clone(),
+        records: position.records,
+        bad_records: 0,
+        finished: position.finished,
+        idle: false,
+        watermark_ms: position.watermark_ms,
+        progress,
+    }
+}
+
 impl<T> Split<T> {
+    fn status(&self) -> SplitStatus {
+        status_of(&self.position, self.reader.progress())
+    }
+
     /// How many records a rate allows now.
     fn allowed(&self, rate: f64) -> usize {
         let (since, before) = self.opened;
