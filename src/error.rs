@@ -71,6 +71,10 @@ pub enum Error {
     #[error("operator `{uid}` has no state `{state}`; it has {known}")]
     NoSuchState { uid: OperatorUid, state: String, known: String },
 
+    /// A state has no such column.
+    #[error("operator `{uid}`, state `{state}`: no column `{column}`; there is {known}")]
+    NoSuchColumn { uid: OperatorUid, state: StateName, column: String, known: String },
+
     /// Text from the command line is not a key of a state.
     #[error("`{found}` is not a key of type {wanted}: {reason}")]
     NotAKey { found: String, wanted: String, reason: String },

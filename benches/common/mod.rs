@@ -1,16 +1,14 @@
-//! What the benchmarks share: arguments, clocks, the report, and the job that is measured.
+//! What the benchmarks share: arguments, clocks, memory, the report, and the job that is measured.
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod heap;
 pub mod peer;
 
 use pitlane::connectors::{Prepare, Sink, SinkContext, SinkWriter, Transaction};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The arguments: `--name value`, and `--name` alone for what is on or off.
 pub struct Args(Vec<String>);

@@ -1,5 +1,7 @@
 //! The columns of a state file (clauses PQ-1 to PQ-3).
 
+use super::settings::parquet_schema;
+use crate::error::{Error, Result};
 use crate::model::{DataType, KeyGroup, MaxParallelism, StateKind, arrow_field};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
@@ -55,5 +57,19 @@ impl StateColumns {
     /// Returns the key group of a row, by the canonical encoding of its key.
     pub fn key_group(&self, encoded_key: &[u8]) -> KeyGroup {
         self.kind.key_group(encoded_key, self.max_parallelism)
+    }
+
+    /// Returns the paths of the leaf columns in Parquet, with dots in between.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parquet`] if Parquet cannot have such columns.
+    pub(crate) fn leaf_paths(&self) -> Result<Vec<String>> {
+        let schema = parquet_schema(self).map_err(|source| Error::Parquet {
+            action: "describe",
+            path: format!("values of {}", self.value),
+            source,
+        })?;
+        Ok(schema.columns().iter().map(|leaf| leaf.path().string()).collect())
     }
 }

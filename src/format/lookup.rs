@@ -7,7 +7,7 @@ use super::key_column::KeyColumn;
 use super::parquet_open::ParquetFile;
 use super::parquet_read::Wanted;
 use crate::error::Result;
-use crate::model::{DataType, KeyGroup};
+use crate::model::{DataType, KeyGroup, KeyGroupRange};
 use arrow::array::{AsArray, RecordBatch, UInt16Array};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use std::cmp::Ordering;
@@ -21,60 +21,115 @@ enum Probe {
     Bytes(Vec<u8>),
 }
 
+/// A key as it is looked for: its key group and its canonical encoding. In the order of the rows.
+pub(crate) type SoughtKey = (KeyGroup, Vec<u8>);
+
 impl ParquetFile {
     /// Finds the row group and the row in it that hold a key, given in its canonical encoding.
     pub(crate) fn find(&self, group: KeyGroup, encoded: &[u8]) -> Result<Option<(usize, usize)>> {
-        let Some(key) = &self.columns.key else { return Ok(None) };
-        let probe = Probe::of(key, encoded);
-        for (index, rows) in self.groups.iter().enumerate() {
-            if !rows.key_groups.is_some_and(|range| range.contains(group)) {
-                continue;
-            }
-            for rows in self.candidates(index, group, probe.as_ref()) {
-                let batch = self.read_rows(index, rows.clone(), Wanted::Keys)?;
-                if let Some(row) = self.search(&batch, key, group, encoded)? {
-                    return Ok(Some((index, rows.start + row)));
-                }
+        let key = [(group, encoded.to_vec())];
+        for index in 0..self.groups.len() {
+            if let Some(row) = self.rows_of_keys(index, &key)?.first() {
+                return Ok(Some((index, *row)));
             }
         }
         Ok(None)
     }
 
-    /// Returns the rows of a row group, by whole pages of its key column, that may hold the key.
-    fn candidates(&self, index: usize, group: KeyGroup, probe: Option<&Probe>) -> Vec<Range<usize>> {
-        let total = self.groups[index].rows;
-        let page_index = self.metadata.metadata().page_index();
-        let bounds_of = |leaf| page_index.and_then(|pages| pages.column_index(index, leaf));
-        let rows_of = |leaf| {
-            let starts = self.pages(index, leaf).iter().map(|page| page.first_row_index as usize);
-            starts.clone().zip(starts.skip(1).chain([total])).map(|(start, end)| start..end)
+    /// Returns the rows of a row group that hold keys, which are given in order, each once.
+    ///
+    /// Of the columns of key groups and keys, only pages that may hold one of the keys are read, each once.
+    pub(crate) fn rows_of_keys(&self, index: usize, keys: &[SoughtKey]) -> Result<Vec<usize>> {
+        let (Some(key_type), Some(span)) = (&self.columns.key, self.groups[index].key_groups) else {
+            return Ok(Vec::new());
         };
-        // The rows of pages that hold the key group, and those of pages that hold no other one.
+        let first = keys.partition_point(|(group, _)| *group < span.first());
+        let mut found = Vec::new();
+        let mut page: Option<(Range<usize>, RecordBatch)> = None;
+        for (group, encoded) in keys[first..].iter().take_while(|(group, _)| *group <= span.last()) {
+            let probe = Probe::of(key_type, encoded);
+            for rows in self.candidates(index, *group, probe.as_ref()) {
+                let batch = match &page {
+                    Some((last, batch)) if *last == rows => batch,
+                    _ => &page.insert((rows.clone(), self.read_rows(index, rows.clone(), Wanted::Keys)?)).1,
+                };
+                if let Some(row) = self.search(batch, key_type, *group, encoded)? {
+                    found.push(rows.start + row);
+                    break;
+                }
+            }
+        }
+        // Rows that are not in the order that the format wants must not confuse whoever reads them.
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Returns the rows of a row group whose key groups lie in a range.
+    pub(crate) fn rows_of_key_groups(&self, index: usize, wanted: KeyGroupRange) -> Result<Range<usize>> {
+        let rows = self.groups[index].rows;
+        match self.groups[index].key_groups {
+            None => return Ok(0..0),
+            Some(span) if span.intersection(wanted).is_none() => return Ok(0..0),
+            Some(span) if span.intersection(wanted) == Some(span) => return Ok(0..rows),
+            Some(_) => {}
+        }
+        // Before these pages all key groups are lower, behind them all are higher.
+        let (pages, _) = self.pages_of_key_groups(index, wanted);
+        if pages.is_empty() {
+            return Ok(0..0);
+        }
+        let batch = self.read_rows(index, pages.clone(), Wanted::Leaves(&[0]))?;
+        let groups: &UInt16Array = batch.column(0).as_primitive();
+        let before = |bound: u16| groups.values().partition_point(|group| *group < bound);
+        let (start, end) = (before(wanted.first().index()), before(wanted.last().index() + 1));
+        Ok(pages.start + start..pages.start + end.max(start))
+    }
+
+    /// Returns the rows of the pages of the first column that hold some of the key groups, and of those that hold
+    /// no others.
+    fn pages_of_key_groups(&self, index: usize, wanted: KeyGroupRange) -> (Range<usize>, Range<usize>) {
+        let total = self.groups[index].rows;
         let (mut all, mut pure) = (total..0, total..0);
-        for (page, rows) in rows_of(0).enumerate() {
-            let (least, most) = match bounds_of(0) {
+        let page_index = self.metadata.metadata().page_index();
+        let bounds = page_index.and_then(|pages| pages.column_index(index, 0));
+        for (page, rows) in self.rows_of_pages(index, 0).enumerate() {
+            let (least, most) = match bounds {
                 Some(ColumnIndexMetaData::INT32(bounds)) => {
                     (value(bounds.min_values(), page), value(bounds.max_values(), page))
                 }
                 _ => (None, None),
             };
-            let wanted = i32::from(group.index());
-            if least.is_some_and(|least| least > wanted) || most.is_some_and(|most| most < wanted) {
+            let (first, last) = (i32::from(wanted.first().index()), i32::from(wanted.last().index()));
+            if least.is_some_and(|least| least > last) || most.is_some_and(|most| most < first) {
                 continue;
             }
             all = all.start.min(rows.start)..all.end.max(rows.end);
-            if (least, most) == (Some(wanted), Some(wanted)) {
+            if least.is_some_and(|least| least >= first) && most.is_some_and(|most| most <= last) {
                 pure = pure.start.min(rows.start)..pure.end.max(rows.end);
             }
         }
-        let key_bounds = probe.zip(bounds_of(1));
+        (all, pure)
+    }
+
+    /// Returns the rows of each page of a column chunk.
+    fn rows_of_pages(&self, index: usize, leaf: usize) -> impl Iterator<Item = Range<usize>> {
+        let starts = self.pages(index, leaf).iter().map(|page| page.first_row_index as usize);
+        starts.clone().zip(starts.skip(1).chain([self.groups[index].rows])).map(|(start, end)| start..end)
+    }
+
+    /// Returns the rows of a row group, by whole pages of its key column, that may hold the key.
+    fn candidates(&self, index: usize, group: KeyGroup, probe: Option<&Probe>) -> Vec<Range<usize>> {
+        let page_index = self.metadata.metadata().page_index();
+        let (all, pure) = self.pages_of_key_groups(index, KeyGroupRange::one(group));
+        let key_bounds = probe.zip(page_index.and_then(|pages| pages.column_index(index, 1)));
         let may_hold = |(page, rows): &(usize, Range<usize>)| {
             let is_pure = pure.start <= rows.start && rows.end <= pure.end;
             rows.start < all.end
                 && all.start < rows.end
                 && !(is_pure && key_bounds.is_some_and(|(probe, bounds)| probe.is_outside(bounds, *page)))
         };
-        rows_of(1).enumerate().filter(may_hold).map(|(_, rows)| rows).collect()
+        self.rows_of_pages(index, 1).enumerate().filter(may_hold).map(|(_, rows)| rows).collect()
     }
 
     /// Searches a batch of key groups and keys, which are sorted.

@@ -20,8 +20,9 @@ pub use columns::StateColumns;
 pub use manifest::{FORMAT, Sealed, parse, seal};
 
 pub(crate) use key_column::{KeyColumn, RowOrder};
+pub(crate) use lookup::SoughtKey;
 pub(crate) use manifest::{MAX_MANIFEST_BYTES, parse_trusting};
 pub(crate) use parquet_open::ParquetFile;
-pub(crate) use parquet_read::Wanted;
+pub(crate) use parquet_read::{GroupRows, Wanted};
 pub(crate) use parquet_write::{Cut, ParquetWriter};
 pub(crate) use sparse::ReadAt;

@@ -136,6 +136,11 @@ impl ParquetFile {
         &self.hashes.chunks[row_group * leaves..(row_group + 1) * leaves]
     }
 
+    /// Returns the paths of the leaf columns, with dots in between.
+    pub(crate) fn leaf_paths(&self) -> Vec<String> {
+        self.metadata.parquet_schema().columns().iter().map(|leaf| leaf.path().string()).collect()
+    }
+
     pub(super) fn leaf_count(&self) -> usize {
         self.metadata.parquet_schema().num_columns()
     }

@@ -7,13 +7,15 @@ use super::parquet_open::{ParquetFile, guarded, read_range};
 use super::sparse::Sparse;
 use crate::error::{Error, Result};
 use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy, RowSelector,
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
 };
-use parquet::errors::ParquetError;
+use parquet::file::page_index::offset_index::PageLocation;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Which columns are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,17 @@ pub(crate) enum Wanted<'a> {
     Leaves(&'a [usize]),
 }
 
+/// Rows of a row group whose bytes were read and checked; they are decoded some at a time.
+pub(crate) struct GroupRows {
+    path: String,
+    row_group: usize,
+    reader: ParquetRecordBatchReader,
+    /// That of the batches; none if it is the reader's own.
+    schema: Option<SchemaRef>,
+    /// The rows that are still to come.
+    left: usize,
+}
+
 impl ParquetFile {
     /// Reads a row group as one batch.
     ///
@@ -33,18 +46,8 @@ impl ParquetFile {
     ///
     /// If there is no such row group.
     pub(crate) fn read_row_group(&self, index: usize) -> Result<RecordBatch> {
-        let group = &self.groups[index];
-        let mut parts: Vec<(u64, Bytes)> = Vec::with_capacity(1);
-        if let (Some(first), Some(last)) = (group.leaves.first(), group.leaves.last()) {
-            let all = self.read(first.bytes.start..last.bytes.end)?;
-            for (leaf, place) in group.leaves.iter().enumerate() {
-                let start = (place.bytes.start - first.bytes.start) as usize;
-                let bytes = &all[start..start + (place.bytes.end - place.bytes.start) as usize];
-                self.check_chunk(index, leaf, bytes)?;
-            }
-            parts.push((first.bytes.start, all));
-        }
-        self.decode(Sparse::new(self.source.size(), parts), index, Wanted::All, 0..group.rows)
+        let rows = self.groups[index].rows;
+        self.rows(index, &[0..rows], Wanted::All, rows)?.whole()
     }
 
     /// Reads some leaf columns of a row group, each with the levels around it.
@@ -53,26 +56,8 @@ impl ParquetFile {
     ///
     /// If there is no such row group or column.
     pub(crate) fn read_leaves(&self, index: usize, leaves: &[usize]) -> Result<RecordBatch> {
-        let group = &self.groups[index];
-        let mut parts = Vec::with_capacity(leaves.len());
-        for &leaf in leaves {
-            let place = &group.leaves[leaf];
-            let bytes = self.read(place.bytes.clone())?;
-            self.check_chunk(index, leaf, &bytes)?;
-            parts.push((place.bytes.start, bytes));
-        }
-        self.decode(Sparse::new(self.source.size(), parts), index, Wanted::Leaves(leaves), 0..group.rows)
-    }
-
-    fn check_chunk(&self, index: usize, leaf: usize, bytes: &[u8]) -> Result<()> {
-        let mut hasher = chunk_hasher(self.metadata.metadata().row_group(index).column(leaf));
-        hasher.update(bytes);
-        let (found, wanted) = (hasher.digest128(), self.chunk_hashes(index)[leaf]);
-        if found == wanted {
-            return Ok(());
-        }
-        let found = format!("{} with the hash {found:032x}", self.place(index, leaf));
-        Err(self.damage(found, format!("{wanted:032x}")))
+        let rows = self.groups[index].rows;
+        self.rows(index, &[0..rows], Wanted::Leaves(leaves), rows)?.whole()
     }
 
     /// Reads some rows of a row group, and of its pages only those that hold them.
@@ -87,28 +72,127 @@ impl ParquetFile {
         wanted: Wanted<'_>,
     ) -> Result<RecordBatch> {
         let rows = rows.start.min(self.groups[index].rows)..rows.end.min(self.groups[index].rows);
-        let mut parts = Vec::new();
-        for leaf in 0..self.leaf_count() {
-            if wanted == Wanted::All || self.is_key_leaf(leaf) {
-                self.read_pages(index, leaf, &rows, &mut parts)?;
-            }
-        }
-        self.decode(Sparse::new(self.source.size(), parts), index, wanted, rows)
+        let count = rows.len();
+        self.rows(index, &[rows], wanted, count)?.whole()
     }
 
-    /// Reads the pages of a column chunk that hold `rows`, and its dictionary, in one go each.
+    /// Reads rows of a row group, of its pages only those that hold them, and hands them out as batches of
+    /// `batch_rows`, the last one with what is left. The ranges are in order and do not overlap.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group, column or row.
+    pub(crate) fn rows(
+        &self,
+        index: usize,
+        rows: &[Range<usize>],
+        wanted: Wanted<'_>,
+        batch_rows: usize,
+    ) -> Result<GroupRows> {
+        let all = self.groups[index].rows;
+        let left: usize = rows.iter().map(ExactSizeIterator::len).sum();
+        let parts = match wanted {
+            Wanted::All if left == all => self.read_whole(index)?,
+            wanted => self.read_parts(index, rows, left == all, wanted)?,
+        };
+        let (bytes, mask) = (Sparse::new(self.source.size(), parts), self.mask(wanted));
+        let reader = guarded(&self.path, &format!("row group {index}"), || {
+            let mut builder =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
+                    .with_row_groups(vec![index])
+                    .with_projection(mask)
+                    .with_batch_size(batch_rows.clamp(1, left.max(1)));
+            if left < all {
+                builder = builder
+                    .with_row_selection(RowSelection::from_consecutive_ranges(rows.iter().cloned(), all))
+                    // The other policy reads pages that hold no selected row.
+                    .with_row_selection_policy(RowSelectionPolicy::Selectors);
+            }
+            builder.build()
+        })?;
+        let schema = match wanted {
+            Wanted::All => Some(self.schema().clone()),
+            Wanted::Keys => Some(Arc::new(self.schema().project(&[0, 1]).map_err(|error| {
+                let path = self.path.clone();
+                Error::Parquet { action: "read", path, source: error.into() }
+            })?)),
+            Wanted::Leaves(_) => None,
+        };
+        Ok(GroupRows { path: self.path.clone(), row_group: index, reader, schema, left })
+    }
+
+    fn mask(&self, wanted: Wanted<'_>) -> ProjectionMask {
+        let schema = self.metadata.parquet_schema();
+        match wanted {
+            Wanted::All => ProjectionMask::all(),
+            Wanted::Keys => ProjectionMask::roots(schema, [0, 1]),
+            Wanted::Leaves(leaves) => ProjectionMask::leaves(schema, leaves.iter().copied()),
+        }
+    }
+
+    /// Reads all chunks of a row group in one go.
+    fn read_whole(&self, index: usize) -> Result<Vec<(u64, Bytes)>> {
+        let leaves = &self.groups[index].leaves;
+        let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else { return Ok(Vec::new()) };
+        let start = first.bytes.start;
+        let all = self.read(start..last.bytes.end)?;
+        for (leaf, place) in leaves.iter().enumerate() {
+            let chunk = (place.bytes.start - start) as usize..(place.bytes.end - start) as usize;
+            self.check_chunk(index, leaf, &all[chunk])?;
+        }
+        Ok(vec![(start, all)])
+    }
+
+    /// Reads some chunks of a row group, whole or by pages.
+    fn read_parts(
+        &self,
+        index: usize,
+        rows: &[Range<usize>],
+        is_whole: bool,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<(u64, Bytes)>> {
+        let mut parts = Vec::new();
+        for (leaf, place) in self.groups[index].leaves.iter().enumerate() {
+            let is_wanted = match wanted {
+                Wanted::All => true,
+                Wanted::Keys => self.is_key_leaf(leaf),
+                Wanted::Leaves(leaves) => leaves.contains(&leaf),
+            };
+            if !is_wanted {
+                continue;
+            }
+            if is_whole {
+                let bytes = self.read(place.bytes.clone())?;
+                self.check_chunk(index, leaf, &bytes)?;
+                parts.push((place.bytes.start, bytes));
+            } else {
+                self.read_pages(index, leaf, rows, &mut parts)?;
+            }
+        }
+        Ok(parts)
+    }
+
+    fn check_chunk(&self, index: usize, leaf: usize, bytes: &[u8]) -> Result<()> {
+        let mut hasher = chunk_hasher(self.metadata.metadata().row_group(index).column(leaf));
+        hasher.update(bytes);
+        let (found, wanted) = (hasher.digest128(), self.chunk_hashes(index)[leaf]);
+        if found == wanted {
+            return Ok(());
+        }
+        let found = format!("{} with the hash {found:032x}", self.place(index, leaf));
+        Err(self.damage(found, format!("{wanted:032x}")))
+    }
+
+    /// Reads the pages of a column chunk that hold some rows, neighbours in one go, and its dictionary.
     fn read_pages(
         &self,
         index: usize,
         leaf: usize,
-        rows: &Range<usize>,
+        rows: &[Range<usize>],
         parts: &mut Vec<(u64, Bytes)>,
     ) -> Result<()> {
         let place = &self.groups[index].leaves[leaf];
         let pages = self.pages(index, leaf);
-        let first =
-            pages.partition_point(|page| page.first_row_index as usize <= rows.start).saturating_sub(1);
-        let end = pages.partition_point(|page| (page.first_row_index as usize) < rows.end).max(first + 1);
         let mut hash = place.first_hash;
         if let Some(end) = place.dictionary_end {
             let bytes = self.read(place.bytes.start..end)?;
@@ -116,15 +200,20 @@ impl ParquetFile {
             parts.push((place.bytes.start, bytes));
             hash += 1;
         }
-        let Some((head, last)) = pages.get(first).zip(pages.get(end - 1)) else { return Ok(()) };
-        let start = head.offset as u64;
-        let all = self.read(start..last.offset as u64 + last.compressed_page_size as u64)?;
-        for (number, page) in pages.iter().enumerate().take(end).skip(first) {
-            let from = (page.offset as u64 - start) as usize;
-            let bytes = &all[from..from + page.compressed_page_size as usize];
-            self.check_page(bytes, hash + number, || format!("{}, page {number}", self.place(index, leaf)))?;
+        for run in page_runs(pages, rows) {
+            let (head, last) = (&pages[run.start], &pages[run.end - 1]);
+            let start = head.offset as u64;
+            let all = self.read(start..last.offset as u64 + last.compressed_page_size as u64)?;
+            for number in run {
+                let page = &pages[number];
+                let from = (page.offset as u64 - start) as usize;
+                let bytes = &all[from..from + page.compressed_page_size as usize];
+                self.check_page(bytes, hash + number, || {
+                    format!("{}, page {number}", self.place(index, leaf))
+                })?;
+            }
+            parts.push((start, all));
         }
-        parts.push((start, all));
         Ok(())
     }
 
@@ -134,57 +223,6 @@ impl ParquetFile {
             return Ok(());
         }
         Err(self.damage(format!("{} with the hash {found:08x}", place()), format!("{wanted:08x}")))
-    }
-
-    fn decode(
-        &self,
-        bytes: Sparse,
-        index: usize,
-        wanted: Wanted<'_>,
-        rows: Range<usize>,
-    ) -> Result<RecordBatch> {
-        let schema = self.metadata.schema();
-        let count = rows.end - rows.start;
-        let mask = match wanted {
-            Wanted::All => ProjectionMask::all(),
-            Wanted::Keys => ProjectionMask::roots(self.metadata.parquet_schema(), [0, 1]),
-            Wanted::Leaves(leaves) => {
-                ProjectionMask::leaves(self.metadata.parquet_schema(), leaves.iter().copied())
-            }
-        };
-        let batch = guarded(&self.path, &format!("row group {index}"), || {
-            let mut builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, self.metadata.clone())
-                    .with_row_groups(vec![index])
-                    .with_projection(mask)
-                    .with_batch_size(count.max(1));
-            if count < self.groups[index].rows {
-                let selection = [
-                    RowSelector::skip(rows.start),
-                    RowSelector::select(count),
-                    RowSelector::skip(self.groups[index].rows - rows.end),
-                ];
-                builder = builder
-                    .with_row_selection(RowSelection::from(selection.to_vec()))
-                    // The other policy reads pages that hold no selected row.
-                    .with_row_selection_policy(RowSelectionPolicy::Selectors);
-            }
-            let batch = builder.build()?.next().transpose()?;
-            let batch = batch.ok_or_else(|| ParquetError::General("no rows".to_owned()))?;
-            if let Wanted::Leaves(_) = wanted {
-                return Ok(batch); // of a schema of its own
-            }
-            // With the very schema of the manifest; this also finds nulls where there must be none.
-            let names: Vec<_> = (0..batch.num_columns()).collect();
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            let schema = schema.project(&names)?;
-            Ok(RecordBatch::try_new_with_options(schema.into(), batch.columns().to_vec(), &options)?)
-        })?;
-        if batch.num_rows() != count {
-            let found = format!("row group {index} with {} rows", batch.num_rows());
-            return Err(self.damage(found, format!("{count} rows")));
-        }
-        Ok(batch)
     }
 
     /// Says whether a leaf column belongs to the key group or the key.
@@ -203,5 +241,63 @@ impl ParquetFile {
     fn place(&self, row_group: usize, leaf: usize) -> String {
         let column = self.metadata.parquet_schema().column(leaf);
         format!("row group {row_group}, column `{}`", column.path().string())
+    }
+}
+
+/// Returns the runs of neighbouring pages that hold some rows, which are in order.
+fn page_runs(pages: &[PageLocation], rows: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for rows in rows {
+        let before = |row: usize| pages.partition_point(|page| (page.first_row_index as usize) < row);
+        let start = before(rows.start + 1).saturating_sub(1);
+        let end = before(rows.end).max(start + 1).min(pages.len());
+        match runs.last_mut().filter(|run| start <= run.end) {
+            Some(run) => run.end = run.end.max(end),
+            None if start < end => runs.push(start..end),
+            None => {}
+        }
+    }
+    runs
+}
+
+impl GroupRows {
+    /// Returns the next rows; `None` after the last one.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let (reader, schema) = (&mut self.reader, &self.schema);
+        let batch = guarded(&self.path, &format!("row group {}", self.row_group), || {
+            let batch = reader.next().transpose()?;
+            let Some(batch) = batch.filter(|batch| batch.num_rows() > 0) else { return Ok(None) };
+            let Some(schema) = schema else { return Ok(Some(batch)) };
+            // With the very schema of the manifest; this also finds nulls where there must be none.
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let columns = batch.columns().to_vec();
+            RecordBatch::try_new_with_options(schema.clone(), columns, &options).map(Some).map_err(Into::into)
+        })?;
+        let rows = batch.as_ref().map_or(0, RecordBatch::num_rows);
+        if rows == 0 || rows > self.left {
+            return Err(self.odd_rows(rows));
+        }
+        self.left -= rows;
+        Ok(batch)
+    }
+
+    /// Returns all rows as one batch.
+    fn whole(mut self) -> Result<RecordBatch> {
+        let wanted = self.left;
+        let batch = self.next_batch()?;
+        batch.filter(|batch| batch.num_rows() == wanted).ok_or_else(|| self.odd_rows(0))
+    }
+
+    fn odd_rows(&self, found: usize) -> Error {
+        let found =
+            format!("row group {} that ends {} rows early", self.row_group, self.left - found.min(self.left));
+        Error::Damaged {
+            path: self.path.clone(),
+            found,
+            wanted: "the rows that its footer counts".to_owned(),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Chain, OldValues};
 use crate::error::{Error, Result};
 use crate::model::{Value, value_at};
-use crate::savepoint::{Scan, StateView};
+use crate::savepoint::{Batches, Scan, StateView};
 use crate::state::{Key, Read as _, State};
 use arrow::array::RecordBatch;
 
@@ -11,11 +11,11 @@ use arrow::array::RecordBatch;
 pub struct Rows<'a, K: Key, S: State> {
     state: StateView<'a>,
     chain: Chain<S>,
-    scan: Scan<'a>,
+    batches: Batches,
     open: Option<Open<K, S>>,
 }
 
-/// A row group that is being read.
+/// A batch that is being read.
 struct Open<K: Key, S: State> {
     rows: RecordBatch,
     keys: K::Reader,
@@ -48,7 +48,20 @@ impl<'a> StateView<'a> {
     /// [`Error::Incompatible`] or [`Error::NoMigration`] if the keys have another type, or there is no way from a
     /// stored schema to `S`.
     pub fn rows<K: Key, S: State>(&self, chain: Chain<S>) -> Result<Rows<'a, K, S>> {
-        let (operator, entry) = (self.operator(), self.entry());
+        self.scan().rows(chain)
+    }
+}
+
+impl<'a> Scan<'a> {
+    /// Returns keys and values of a Rust type, as [`StateView::rows`], of the rows that the scan reads; it reads all
+    /// their columns.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateView::rows`].
+    pub fn rows<K: Key, S: State>(self, chain: Chain<S>) -> Result<Rows<'a, K, S>> {
+        let state = self.state();
+        let (operator, entry) = (state.operator(), state.entry());
         let place = || (operator.uid.clone(), entry.name.clone());
         crate::model::same_key(entry.key.as_ref(), Some(&K::data_type())).map_err(|detail| {
             let (uid, state) = place();
@@ -58,7 +71,7 @@ impl<'a> StateView<'a> {
             let routed = chain.route(entry.schema_of(file)).map(drop);
             routed.map_err(|error| error.into_error(operator.uid.clone(), entry.name.clone()))?;
         }
-        Ok(Rows { state: *self, chain, scan: self.scan(), open: None })
+        Ok(Rows { state, chain, batches: self.all_columns().into_iter(), open: None })
     }
 }
 
@@ -82,7 +95,7 @@ impl<K: Key, S: State> Rows<'_, K, S> {
                     return Ok(Some((open.keys.read(row), value)));
                 }
             }
-            let Some(batch) = self.scan.next().transpose()? else { return Ok(None) };
+            let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
             let (operator, entry) = (self.state.operator(), self.state.entry());
             let route = self.chain.route(&entry.schemas[batch.schema]);
             let route = route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?;

@@ -123,6 +123,11 @@ impl KeyGroupRange {
         usize::from(group.0) * parallelism / usize::from(max_parallelism.0)
     }
 
+    /// Returns the range of one key group.
+    pub fn one(group: KeyGroup) -> Self {
+        Self { first: group, last: group }
+    }
+
     /// Returns the first key group.
     pub fn first(self) -> KeyGroup {
         self.first

@@ -72,6 +72,22 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
+macro_rules! from {
+    ($($type:ty => $variant:ident),*) => { $(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )* };
+}
+
+from! {
+    bool => Bool, char => Char, &str => String, String => String,
+    i8 => Int, i16 => Int, i32 => Int, i64 => Int, i128 => Int,
+    u8 => Uint, u16 => Uint, u32 => Uint, u64 => Uint, u128 => Uint
+}
+
 /// Something is not a value of the type that it was taken for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAValue {

@@ -1,8 +1,9 @@
 //! Finding the value of one key without reading the rest.
 
 use super::StateView;
+use super::scan::sought_key;
 use crate::error::{Error, Result};
-use crate::model::{Schema, Value, encode_value, value_at};
+use crate::model::{Schema, Value, value_at};
 
 /// The value of a key, and the schema that it was written in.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,15 +21,7 @@ impl StateView<'_> {
     ///
     /// [`Error::NotAKey`] if the state has no keys or `key` is not of their type; [`Error::Damaged`]; [`Error::Io`].
     pub fn get(&self, key: &Value) -> Result<Option<Found>> {
-        let not_a_key =
-            |wanted: String, reason: String| Error::NotAKey { found: key.to_string(), wanted, reason };
-        let Some(key_type) = &self.entry.key else {
-            return Err(not_a_key("none".to_owned(), "a list has no keys".to_owned()));
-        };
-        let mut encoded = Vec::new();
-        encode_value(key, key_type, &mut encoded)
-            .map_err(|error| not_a_key(key_type.to_string(), error.to_string()))?;
-        let group = self.entry.kind.key_group(&encoded, self.savepoint.manifest.max_parallelism);
+        let (group, encoded) = sought_key(self, key)?;
         for (index, file) in self.entry.files.iter().enumerate() {
             if !file.key_groups.is_some_and(|range| range.contains(group)) {
                 continue;

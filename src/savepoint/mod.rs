@@ -20,7 +20,7 @@ pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
 pub use new::{KeyedColumns, SavepointWriter};
 pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to};
-pub use scan::{Scan, ScanBatch};
+pub use scan::{Batches, Scan, ScanBatch};
 pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};
 pub use verify::{Depth, Problem, Report, verify};
@@ -29,7 +29,9 @@ pub use writer::{StateFileWriter, dispose, publish};
 
 use crate::error::{Error, Result, shown};
 use crate::format::{self, MAX_MANIFEST_BYTES, layout};
-use crate::model::{FileEntry, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateName};
+use crate::model::{
+    FileEntry, Manifest, OperatorEntry, OperatorUid, SavepointId, Schema, StateEntry, StateName,
+};
 use crate::storage::{LocalStore, Store};
 use std::fmt;
 use std::io::ErrorKind;
@@ -156,10 +158,15 @@ impl Savepoint {
 
     /// Returns the columns of a file of `state`.
     pub fn columns(&self, state: &StateEntry, file: &FileEntry) -> StateColumns {
+        self.columns_of(state, state.schema_of(file))
+    }
+
+    /// Returns the columns of the files of `state` that have this schema.
+    fn columns_of(&self, state: &StateEntry, schema: &Schema) -> StateColumns {
         StateColumns {
             kind: state.kind,
             key: state.key.clone(),
-            value: state.schema_of(file).data_type.clone(),
+            value: schema.data_type.clone(),
             max_parallelism: self.manifest.max_parallelism,
         }
     }

@@ -1,7 +1,7 @@
 //! One state file, opened for reading: the store's bytes under the format's reader.
 
 use crate::error::{Error, Result};
-use crate::format::{ParquetFile, ReadAt, StateColumns, Wanted, layout};
+use crate::format::{GroupRows, ParquetFile, ReadAt, SoughtKey, StateColumns, Wanted, layout};
 use crate::model::{FileEntry, KeyGroup, KeyGroupRange};
 use crate::storage::{Blob, Store};
 use arrow::array::RecordBatch;
@@ -124,6 +124,32 @@ impl StateFile {
     /// As [`read_row_group`](Self::read_row_group).
     pub fn find(&self, key_group: KeyGroup, encoded_key: &[u8]) -> Result<Option<(usize, usize)>> {
         self.inner.file.find(key_group, encoded_key)
+    }
+
+    /// Returns the rows of a row group that hold some keys, which are in order.
+    pub(super) fn rows_of_keys(&self, row_group: usize, keys: &[SoughtKey]) -> Result<Vec<usize>> {
+        self.inner.file.rows_of_keys(row_group, keys)
+    }
+
+    /// Returns the rows of a row group that lie in a range of key groups.
+    pub(super) fn rows_of_key_groups(&self, row_group: usize, groups: KeyGroupRange) -> Result<Range<usize>> {
+        self.inner.file.rows_of_key_groups(row_group, groups)
+    }
+
+    /// Reads rows of a row group, to be decoded some at a time.
+    pub(super) fn rows(
+        &self,
+        row_group: usize,
+        rows: &[Range<usize>],
+        wanted: Wanted<'_>,
+        batch_rows: usize,
+    ) -> Result<GroupRows> {
+        self.inner.file.rows(row_group, rows, wanted, batch_rows)
+    }
+
+    /// Returns the paths of the leaf columns.
+    pub(super) fn leaf_paths(&self) -> Vec<String> {
+        self.inner.file.leaf_paths()
     }
 
     /// Returns the hashes of a row group's column chunks, one per leaf column, in order.

@@ -51,7 +51,7 @@ fn read(store: &MemoryStore, manifest: &Manifest, index: usize, bytes: Vec<u8>) 
                 };
                 error = error.or(state.file(file).map_or_else(Some, rows));
             }
-            error = error.or_else(|| state.scan().find_map(Result::err));
+            error = error.or_else(|| state.scan().into_iter().find_map(Result::err));
         }
     }
     assert!(error.as_ref().is_none_or(|error| matches!(error, Error::Damaged { .. })), "{error:?}");

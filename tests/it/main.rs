@@ -47,6 +47,7 @@ mod round_trip;
 mod salvage;
 mod sample;
 mod savepoint;
+mod scan;
 #[cfg(feature = "engine")]
 mod sources;
 mod spec;

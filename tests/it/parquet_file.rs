@@ -176,7 +176,7 @@ fn a_file_without_rows_is_a_file() {
     let savepoint = Savepoint::open_in(Arc::new(store), "").unwrap();
     let view = savepoint.operators().next().unwrap().states().next().unwrap();
     assert_eq!(view.file(0).unwrap().row_groups().len(), 0);
-    assert_eq!(view.scan().count(), 0);
+    assert_eq!(view.scan().into_iter().count(), 0);
     assert_eq!(view.get(&pitlane::model::Value::Uint(1)).unwrap(), None);
     let report = pitlane::savepoint::verify(&savepoint, pitlane::savepoint::Depth::Full);
     assert_eq!(report.problems, []);

@@ -124,7 +124,7 @@ fn what_was_written_is_read_by_scan_and_by_get() {
         assert!(matches!(state.get(&Value::Unit).unwrap_err(), Error::NotAKey { .. }));
         let list = savepoint.operator("source").unwrap().state("splits").unwrap();
         assert!(matches!(list.get(&Value::Unit).unwrap_err(), Error::NotAKey { .. }));
-        let batches: Vec<_> = list.scan().map(Result::unwrap).collect();
+        let batches: Vec<_> = list.scan().into_iter().map(Result::unwrap).collect();
         assert_eq!((batches.len(), batches[0].batch.num_rows()), (1, 2));
     });
 }
