@@ -155,6 +155,14 @@ pub enum Error {
     #[error("epoch {epoch} is given up: {reason}")]
     ImageFailed { epoch: u64, reason: String },
 
+    /// There was no room for an image.
+    #[error("epoch {epoch} is given up: no space is left for {path}")]
+    DiskFull { epoch: u64, path: String },
+
+    /// More checkpoints in a row failed than a job puts up with.
+    #[error("{}", counted_failures(*in_a_row))]
+    CheckpointsFailed { in_a_row: u32, source: Box<Error> },
+
     /// An operator panicked.
     #[error("operator `{operator}` panicked: {message}")]
     Panic { operator: String, message: String },
@@ -226,6 +234,19 @@ impl Error {
     pub(crate) fn unstorable(uid: &OperatorUid, state: &StateName, refused: Refused) -> Self {
         let Refused { row, problem } = refused;
         Self::Unstorable { uid: uid.clone(), state: state.clone(), row, problem }
+    }
+
+    /// Returns whether it comes from a disk or a quota that is used up.
+    pub(crate) fn is_full(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 
     /// Writes `error:`, a `because:` for each cause, and `hint:`, a line each.
@@ -308,6 +329,12 @@ impl Error {
             Self::ImageTimeout { .. } | Self::ImageFailed { .. } => {
                 "the job goes on, and its last good image stays; ask again".to_owned()
             }
+            Self::DiskFull { .. } => {
+                "make room: the job goes on, its last good image stays, and what was written of this one is removed"
+                    .to_owned()
+            }
+            Self::CheckpointsFailed { source, .. } => return source.hint(),
+            error if error.is_full() => "make room on that disk, and start again".to_owned(),
             Self::Panic { .. } => {
                 "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
             }
@@ -336,6 +363,13 @@ impl Error {
             },
             _ => return None,
         })
+    }
+}
+
+fn counted_failures(in_a_row: u32) -> String {
+    match in_a_row {
+        1 => "a checkpoint failed, and the job tolerates no failure".to_owned(),
+        n => format!("{n} checkpoints in a row failed, and the job tolerates {}", n - 1),
     }
 }
 

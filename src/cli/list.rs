@@ -26,7 +26,9 @@ const EXAMPLES: &str = "Examples:
 
 const JSON_HELP: &str =
     "Print JSON, an array of: {id, job, release, branch, attempt, pid, workers, state, started_ms, epoch,
-  last_checkpoint: {epoch, at_ms, path, duration_ms, size_bytes, stall_us} or null, data_dir, watermark_ms or null,
+  last_checkpoint: {epoch, is_savepoint, at_ms, path, duration_ms, size_bytes, stall_us} or null,
+  recent_checkpoints: the last ten, newest first, failed_checkpoints,
+  last_checkpoint_failure: {epoch, at_ms, error} or null, data_dir, watermark_ms or null,
   sources: [{uid, watermark_ms, positions: [{split, offset, records, finished, watermark_ms}],
     splits: [{split, records, bad_records, finished, idle, watermark_ms or null, progress: {done, total} or null}]}],
   operators: [{uid, kind, records_in, records_out, late_records, busy_ms, back_pressured_ms, watermark_ms or null,
@@ -86,31 +88,17 @@ fn table(jobs: &[JobStatus], now_ms: u64) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{CheckpointStatus, RunState};
+    use crate::control::CheckpointStatus;
     use crate::model::JobName;
 
     #[test]
     fn jobs_are_listed_with_how_long_they_run_and_their_last_checkpoint() {
-        let mut job = JobStatus {
-            id: "flights-3".to_owned(),
-            job: JobName::new("flights").unwrap(),
-            release: "1".to_owned(),
-            branch: "main".to_owned(),
-            attempt: 3,
-            pid: 1,
-            workers: 2,
-            state: RunState::Running,
-            started_ms: 1_000,
-            epoch: 7,
-            last_checkpoint: None,
-            data_dir: "/data".to_owned(),
-            watermark_ms: None,
-            sources: Vec::new(),
-            operators: Vec::new(),
-        };
+        let started = JobStatus::started("flights-3", JobName::new("flights").unwrap());
+        let mut job = JobStatus { workers: 2, started_ms: 1_000, epoch: 7, ..started };
         let first = job.clone();
         job.last_checkpoint = Some(CheckpointStatus {
             epoch: 6,
+            is_savepoint: false,
             at_ms: 60_000,
             path: "/data/6".to_owned(),
             duration_ms: 3,

@@ -24,7 +24,7 @@ pub struct RunningJob {
 #[derive(Debug)]
 pub enum Listed {
     /// Its job answered.
-    Answered(RunningJob),
+    Answered(Box<RunningJob>),
     /// Its job is there, but did not answer as expected.
     Silent {
         /// The id of the job.
@@ -52,7 +52,7 @@ pub fn list(run_dir: &RunDir) -> Result<Vec<Listed>> {
     let mut jobs = Vec::new();
     for (id, socket) in run_dir.sockets()? {
         match ask::<JobStatus>(&id, &socket, &Command::Status, Some(STATUS_TIMEOUT)) {
-            Ok(status) => jobs.push(Listed::Answered(RunningJob { socket, status })),
+            Ok(status) => jobs.push(Listed::Answered(Box::new(RunningJob { socket, status }))),
             Err(Failure::Gone) => run_dir.sweep(&socket)?,
             Err(Failure::Told(error)) => jobs.push(Listed::Silent { id, error }),
         }
@@ -71,12 +71,12 @@ pub fn find(run_dir: &RunDir, name: &str) -> Result<RunningJob> {
     let (by_id, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.id() == name);
     if let Some(job) = by_id.into_iter().next() {
         return match job {
-            Listed::Answered(job) => Ok(job),
+            Listed::Answered(job) => Ok(*job),
             Listed::Silent { error, .. } => Err(error),
         };
     }
     let named = |job: Listed| match job {
-        Listed::Answered(job) if job.status.job.as_str() == name => Some(job),
+        Listed::Answered(job) if job.status.job.as_str() == name => Some(*job),
         _ => None,
     };
     let mut named: Vec<_> = others.into_iter().filter_map(named).collect();
@@ -176,30 +176,14 @@ fn exchange(socket: &Path, command: &Command, timeout: Option<Duration>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Endpoint, RunState};
+    use super::super::Endpoint;
     use super::*;
     use crate::model::JobName;
     use std::os::unix::net::UnixListener;
     use std::thread::{self, JoinHandle};
 
     fn status(id: &str, job: &str) -> JobStatus {
-        JobStatus {
-            id: id.to_owned(),
-            job: JobName::new(job).unwrap(),
-            release: "1".to_owned(),
-            branch: "main".to_owned(),
-            attempt: 1,
-            pid: std::process::id(),
-            workers: 2,
-            state: RunState::Running,
-            started_ms: 0,
-            epoch: 7,
-            last_checkpoint: None,
-            data_dir: "/data".to_owned(),
-            watermark_ms: None,
-            sources: Vec::new(),
-            operators: Vec::new(),
-        }
+        JobStatus::started(id, JobName::new(job).unwrap())
     }
 
     /// Answers `requests` requests on a thread, then goes away; returns the commands.

@@ -83,6 +83,14 @@ pub struct JobStatus {
     pub epoch: u64,
     #[serde(default)]
     pub last_checkpoint: Option<CheckpointStatus>,
+    /// The last checkpoints and savepoints of this attempt, newest first.
+    #[serde(default)]
+    pub recent_checkpoints: Vec<CheckpointStatus>,
+    /// Those that were given up in this attempt.
+    #[serde(default)]
+    pub failed_checkpoints: u64,
+    #[serde(default)]
+    pub last_checkpoint_failure: Option<CheckpointFailure>,
     /// The directory with the job's checkpoints and savepoints.
     pub data_dir: String,
     #[serde(default)]
@@ -91,6 +99,32 @@ pub struct JobStatus {
     pub sources: Vec<SourceStatus>,
     #[serde(default)]
     pub operators: Vec<OperatorStatus>,
+}
+
+impl JobStatus {
+    /// Makes the status of a job of this process that has just started and done nothing yet.
+    pub fn started(id: &str, job: JobName) -> Self {
+        Self {
+            id: id.to_owned(),
+            job,
+            release: "1".to_owned(),
+            branch: "main".to_owned(),
+            attempt: 1,
+            pid: std::process::id(),
+            workers: 1,
+            state: RunState::Running,
+            started_ms: 0,
+            epoch: 1,
+            last_checkpoint: None,
+            recent_checkpoints: Vec::new(),
+            failed_checkpoints: 0,
+            last_checkpoint_failure: None,
+            data_dir: String::new(),
+            watermark_ms: None,
+            sources: Vec::new(),
+            operators: Vec::new(),
+        }
+    }
 }
 
 /// Whether a job goes on.
@@ -121,6 +155,9 @@ impl RunState {
 #[expect(missing_docs, reason = "the names are those of the manifest")]
 pub struct CheckpointStatus {
     pub epoch: u64,
+    /// Whether it is the user's.
+    #[serde(default)]
+    pub is_savepoint: bool,
     /// When it was committed.
     pub at_ms: u64,
     pub path: String,
@@ -129,6 +166,15 @@ pub struct CheckpointStatus {
     /// For how long it has held up the records of a worker at most.
     #[serde(default)]
     pub stall_us: u64,
+}
+
+/// A checkpoint or savepoint that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say all")]
+pub struct CheckpointFailure {
+    pub epoch: u64,
+    pub at_ms: u64,
+    pub error: String,
 }
 
 /// How far a source has read.

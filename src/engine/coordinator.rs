@@ -3,28 +3,23 @@
 //! A thread beside the workers. It speaks to them through worker 0, which broadcasts commands and hears all
 //! reports, so that the same code serves several processes. One image is under way at a time.
 
+use super::board::{Board, JobFacts};
+use super::checkpoints::{Due, Schedule};
 use super::graph::Role;
 use super::history::{self, History};
 use super::image::{ImageOrder, Part};
-use super::meter::Meter;
 use super::now_ms;
 use super::shared::{Command, Failure};
-use crate::control::{
-    CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone, SavepointRequest,
-    SourceStatus, StateStatus, StopRequest, VersionCount,
-};
+use super::sweep;
+use crate::control::{RunState, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, Result, shown};
-use crate::migrate::OperatorDescription;
-use crate::model::{
-    Epoch, ImageKind, JobInfo, Manifest, MaxParallelism, OperatorEntry, SavepointId, SourceEntry,
-    SourcePosition, StateEntry,
-};
+use crate::model::{Epoch, ImageKind, Manifest, OperatorEntry, SourceEntry, SourcePosition, StateEntry};
 use crate::savepoint::seal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -33,8 +28,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Report {
     /// An operator instance has written its part; images have held its worker up for so long at most.
     Part { worker: usize, node: usize, epoch: u64, part: Part, stall_us: u64 },
-    /// An operator instance could not write its part.
-    PartFailed { epoch: u64, error: String },
+    /// An operator instance could not write its part, be it for want of space.
+    PartFailed { epoch: u64, error: String, is_full: bool },
     /// An operator instance has made its output of the epoch visible.
     Settled { worker: usize, node: usize, epoch: u64 },
     /// The sources of a worker have read everything.
@@ -48,170 +43,18 @@ pub(crate) enum Event {
     Ready(Thread),
     Savepoint(SavepointRequest, Sender<Result<SavepointDone>>),
     Stop(StopRequest, Sender<Result<SavepointDone>>),
+    /// End the job with a last checkpoint, or without one if there can be none.
+    End,
     Cancel,
     /// The workers are gone.
     Over,
 }
 
-/// How often a job is checkpointed, and how many checkpoints are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkpoints {
-    /// From one to the next; none if only savepoints are taken.
-    pub(crate) interval: Option<Duration>,
-    pub(crate) timeout: Duration,
-    pub(crate) keep: usize,
-}
-
-impl Default for Checkpoints {
-    fn default() -> Self {
-        Self::every(Duration::from_secs(10))
-    }
-}
-
-impl Checkpoints {
-    /// Takes a checkpoint after each `interval`; every ten seconds unless said otherwise.
-    pub fn every(interval: Duration) -> Self {
-        Self { interval: Some(interval), timeout: Duration::from_secs(600), keep: 1 }
-    }
-
-    /// Takes none but the last, when the input ends: what happened since the last savepoint is done again
-    /// after a failure.
-    pub fn off() -> Self {
-        Self { interval: None, ..Self::default() }
-    }
-
-    /// Keeps the newest `count` images, at least one.
-    #[must_use]
-    pub fn keep(mut self, count: usize) -> Self {
-        self.keep = count.max(1);
-        self
-    }
-
-    /// Gives an image up when it takes longer; ten minutes unless said otherwise.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-}
-
-/// What the coordinator knows of the job, fixed for the attempt.
-pub(crate) struct JobFacts {
-    pub(crate) job: JobInfo,
-    pub(crate) parent: Option<SavepointId>,
-    pub(crate) max_parallelism: MaxParallelism,
-    pub(crate) workers: usize,
-    /// Operators with a part in every image: position in the graph, role, description.
-    pub(crate) parts: Vec<(usize, Role, OperatorDescription)>,
-    /// The job's data directory.
-    pub(crate) root: PathBuf,
-    pub(crate) checkpoints: Checkpoints,
-    pub(crate) started_ms: u64,
-    pub(crate) meters: Arc<Vec<Meter>>,
-}
-
-/// What a running job tells of itself, shared with whoever answers for it.
-pub(crate) struct Board {
-    facts: Arc<JobFacts>,
-    /// By which users name the running job.
-    id: String,
-    news: Mutex<News>,
-}
-
-struct News {
-    state: RunState,
-    epoch: u64,
-    last: Option<CheckpointStatus>,
-    sources: Vec<SourceEntry>,
-    /// By operator and state: rows of the last image under each older schema version.
-    older: BTreeMap<(String, String), Vec<VersionCount>>,
-}
-
-impl Board {
-    pub(crate) fn new(facts: Arc<JobFacts>, id: String, epoch: u64) -> Self {
-        let news =
-            News { state: RunState::Running, epoch, last: None, sources: Vec::new(), older: BTreeMap::new() };
-        Self { facts, id, news: Mutex::new(news) }
-    }
-
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns how the job is.
-    pub(crate) fn status(&self) -> JobStatus {
-        let (facts, news) = (&*self.facts, self.news());
-        let operators = facts.parts.iter().map(|(node, role, operator)| {
-            let reading = facts.meters[*node].read();
-            let count = |n: i64| u64::try_from(n).unwrap_or(0);
-            let states = operator.states.iter().filter(|_| *role == Role::Keyed).map(|state| {
-                let entries = count(reading.unmigrated);
-                let versions = news.older.get(&(operator.uid.to_string(), state.name.to_string()));
-                let unmigrated = match versions.map(Vec::as_slice) {
-                    _ if entries == 0 => Vec::new(),
-                    Some([only]) => vec![VersionCount { schema_version: only.schema_version, entries }],
-                    Some(several) if !several.is_empty() => several.to_vec(),
-                    _ => vec![VersionCount { schema_version: state.schema.version.0, entries }],
-                };
-                StateStatus {
-                    name: state.name.clone(),
-                    schema_version: state.schema.version.0,
-                    entries: count(reading.entries),
-                    unmigrated,
-                }
-            });
-            OperatorStatus {
-                uid: operator.uid.clone(),
-                kind: operator.kind.clone(),
-                records_in: reading.records_in,
-                records_out: reading.records_out,
-                late_records: reading.late,
-                busy_ms: reading.busy_ns / 1_000_000,
-                back_pressured_ms: reading.held_ns / 1_000_000,
-                watermark_ms: reading.watermark_ms,
-                states: states.collect(),
-            }
-        });
-        let sources = facts.parts.iter().filter(|(_, role, _)| *role == Role::Source);
-        let sources = sources.map(|(node, _, operator)| {
-            let last = news.sources.iter().find(|entry| entry.uid == operator.uid);
-            let positions = last.map_or(&[][..], |entry| &entry.positions).iter().map(|p| PositionStatus {
-                split: p.split.clone(),
-                offset: p.offset,
-                records: p.records,
-                finished: p.finished,
-                watermark_ms: p.watermark_ms,
-            });
-            SourceStatus {
-                uid: operator.uid.clone(),
-                watermark_ms: last.and_then(SourceEntry::watermark_ms),
-                positions: positions.collect(),
-                splits: facts.meters[*node].read().splits,
-            }
-        });
-        JobStatus {
-            id: self.id.clone(),
-            job: facts.job.name.clone(),
-            release: facts.job.release.clone(),
-            branch: facts.job.branch.clone(),
-            attempt: facts.job.attempt,
-            pid: std::process::id(),
-            workers: facts.workers as u32,
-            state: news.state,
-            started_ms: facts.started_ms,
-            epoch: news.epoch,
-            last_checkpoint: news.last.clone(),
-            data_dir: shown(&facts.root),
-            watermark_ms: news.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
-            sources: sources.collect(),
-            operators: operators.collect(),
-        }
-    }
-}
-
 /// Why an image is taken.
 enum Purpose {
     Checkpoint,
+    /// A savepoint of the schedule.
+    Scheduled,
     Savepoint {
         request: SavepointRequest,
         reply: Sender<Result<SavepointDone>>,
@@ -222,19 +65,28 @@ enum Purpose {
     },
     /// The input has ended.
     Final,
+    /// The job is to end.
+    End,
 }
 
 impl Purpose {
     /// Whether the job ends with it.
     fn is_last(&self) -> bool {
-        matches!(self, Self::Stop { .. } | Self::Final)
+        matches!(self, Self::Stop { .. } | Self::Final | Self::End)
     }
 
     fn request(&self) -> Option<&SavepointRequest> {
         match self {
             Self::Savepoint { request, .. } => Some(request),
             Self::Stop { request, .. } => Some(&request.savepoint),
-            Self::Checkpoint | Self::Final => None,
+            Self::Checkpoint | Self::Scheduled | Self::Final | Self::End => None,
+        }
+    }
+
+    fn kind(&self) -> ImageKind {
+        match self {
+            Self::Scheduled | Self::Savepoint { .. } | Self::Stop { .. } => ImageKind::Savepoint,
+            Self::Checkpoint | Self::Final | Self::End => ImageKind::Checkpoint,
         }
     }
 
@@ -248,14 +100,17 @@ impl Purpose {
             }
             // Whoever asked may have gone; the savepoint is there all the same.
             Self::Savepoint { reply, .. } | Self::Stop { reply, .. } => drop(reply.send(result)),
-            Self::Checkpoint => {
+            Self::Checkpoint | Self::Scheduled | Self::End => {
                 if let Err(error) = result {
-                    eprintln!("warning: no checkpoint: {error}");
+                    eprintln!("warning: no checkpoint: {}", super::with_causes(&error));
                 }
             }
         }
     }
 }
+
+/// How often an attempt looks whether a newer one has begun.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// An image under way.
 struct Flight {
@@ -271,13 +126,20 @@ struct Flight {
 
 /// The coordinator of one attempt.
 pub(crate) struct Coordinator {
-    pub(crate) facts: Arc<JobFacts>,
-    pub(crate) history: History,
-    pub(crate) board: Arc<Board>,
-    pub(crate) commands: Sender<Command>,
-    pub(crate) failure: Arc<Failure>,
+    facts: Arc<JobFacts>,
+    history: History,
+    board: Arc<Board>,
+    commands: Sender<Command>,
+    failure: Arc<Failure>,
     /// The epoch that is open.
-    pub(crate) epoch: u64,
+    epoch: u64,
+    schedule: Schedule,
+    /// Directories of images that were given up, in which a thread may still be writing.
+    litter: Vec<PathBuf>,
+    /// When it last looked whether a newer attempt has begun.
+    looked: Instant,
+    /// Whether the workers were told that nothing more is to come.
+    ending: bool,
 }
 
 /// How an attempt ended, if it did not fail.
@@ -294,13 +156,27 @@ pub struct JobEnd {
 pub enum EndReason {
     /// The input was read to its end.
     Finished,
-    /// It was stopped, with a savepoint.
+    /// It was stopped, with a savepoint or a last checkpoint.
     Stopped,
     /// It was cancelled: what came after the last image is to be done again.
     Cancelled,
 }
 
 impl Coordinator {
+    pub(crate) fn new(
+        facts: Arc<JobFacts>,
+        history: History,
+        board: Arc<Board>,
+        commands: Sender<Command>,
+        failure: Arc<Failure>,
+        epoch: u64,
+    ) -> Self {
+        let now = Instant::now();
+        let schedule = Schedule::new(facts.checkpoints, now, sweep::age_of_last_scheduled(&facts.root));
+        let (litter, ending) = (Vec::new(), false);
+        Self { facts, history, board, commands, failure, epoch, schedule, litter, looked: now, ending }
+    }
+
     /// Runs until the job ends or fails.
     pub(crate) fn run(mut self, events: &Receiver<Event>) -> JobEnd {
         let mut end = JobEnd { reason: EndReason::Cancelled, image: None };
@@ -308,23 +184,28 @@ impl Coordinator {
         let mut queue: VecDeque<Purpose> = VecDeque::new();
         let mut flight: Option<Flight> = None;
         let mut over: HashSet<usize> = HashSet::new();
-        let mut last_began = Instant::now();
-        let mut ending = false;
+        sweep::unfinished(&self.facts.root, &self.history, self.facts.job.attempt);
         while !self.failure.is_set() {
             let now = Instant::now();
-            if flight.is_none() && !ending && worker.is_some() {
+            if let Err(error) = self.look(now) {
+                self.failure.set(error);
+                break;
+            }
+            if flight.is_none() && !self.ending && worker.is_some() {
                 if queue.is_empty() && over.len() == self.facts.workers {
                     queue.push_back(Purpose::Final);
                 }
-                let due =
-                    self.facts.checkpoints.interval.is_some_and(|interval| now - last_began >= interval);
-                if queue.is_empty() && due {
-                    queue.push_back(Purpose::Checkpoint);
+                if queue.is_empty() {
+                    match self.schedule.due(now) {
+                        Due::Checkpoint => queue.push_back(Purpose::Checkpoint),
+                        Due::Savepoint => queue.push_back(Purpose::Scheduled),
+                        Due::Nothing(_) => {}
+                    }
                 }
                 if let Some(purpose) = queue.pop_front() {
-                    last_began = now;
                     flight = self.begin(purpose);
                     wake(&worker);
+                    continue;
                 }
             }
             if flight
@@ -341,7 +222,7 @@ impl Coordinator {
                 self.give_up(late, error);
                 wake(&worker);
             }
-            let event = match events.recv_timeout(self.patience(flight.as_ref(), last_began, ending)) {
+            let event = match events.recv_timeout(self.patience(flight.as_ref())) {
                 Ok(event) => event,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -351,34 +232,53 @@ impl Coordinator {
                 Event::Over => break,
                 Event::Savepoint(request, reply) => queue.push_back(Purpose::Savepoint { request, reply }),
                 Event::Stop(request, reply) => {
-                    self.board.news().state = RunState::Stopping;
+                    self.board.is(RunState::Stopping);
                     queue.push_back(Purpose::Stop { request, reply });
                 }
+                Event::End => {
+                    self.board.is(RunState::Stopping);
+                    if !queue.iter().chain(flight.as_ref().map(|f| &f.purpose)).any(Purpose::is_last) {
+                        queue.push_back(Purpose::End);
+                    }
+                }
                 Event::Cancel => {
-                    ending = true;
-                    self.board.news().state = RunState::Stopping;
-                    self.send(Command::Finish);
+                    self.board.is(RunState::Stopping);
+                    self.finish();
                     wake(&worker);
                 }
                 Event::Report(Report::InputOver { worker }) => drop(over.insert(worker)),
-                Event::Report(Report::PartFailed { epoch, error }) => {
+                Event::Report(Report::PartFailed { epoch, error, is_full }) => {
                     if flight.as_ref().is_some_and(|f| f.order.epoch == epoch && f.committed.is_none())
                         && let Some(failed) = flight.take()
                     {
-                        self.give_up(failed, Error::ImageFailed { epoch, reason: error });
+                        let error = match is_full {
+                            true => Error::DiskFull { epoch, path: failed.order.directory.clone() },
+                            false => Error::ImageFailed { epoch, reason: error },
+                        };
+                        self.give_up(failed, error);
                         wake(&worker);
                     }
                 }
                 Event::Report(Report::Part { worker: from, node, epoch, part, stall_us }) => {
-                    if let Some(flight) = &mut flight
-                        && flight.order.epoch == epoch
+                    if let Some(flying) = &mut flight
+                        && flying.order.epoch == epoch
                     {
-                        flight.parts.insert((from, node), part);
-                        flight.stall_us = flight.stall_us.max(stall_us);
-                        if flight.parts.len() == self.part_count() && flight.committed.is_none() {
-                            if let Err(error) = self.commit(flight) {
-                                self.failure.set(error);
-                                break;
+                        flying.parts.insert((from, node), part);
+                        flying.stall_us = flying.stall_us.max(stall_us);
+                        if flying.parts.len() == self.part_count() && flying.committed.is_none() {
+                            match self.commit(flying) {
+                                Ok(()) => {}
+                                // Nothing was written: the image does not count, and never will.
+                                Err(error) if error.is_full() && self.history.is_next_free() => {
+                                    let path = flying.order.directory.clone();
+                                    if let Some(failed) = flight.take() {
+                                        self.give_up(failed, Error::DiskFull { epoch, path });
+                                    }
+                                }
+                                Err(error) => {
+                                    self.failure.set(error);
+                                    break;
+                                }
                             }
                             wake(&worker);
                         }
@@ -396,17 +296,13 @@ impl Coordinator {
             if flight.as_ref().is_some_and(settled)
                 && let Some(Flight { purpose, order, committed: Some((done, _)), .. }) = flight.take()
             {
-                if let Err(error) = self.settle(&order) {
-                    self.failure.set(error);
-                    break;
-                }
+                self.settle(&order);
                 end.image = Some(PathBuf::from(&order.directory));
                 if purpose.is_last() {
-                    ending = true;
                     let is_final = matches!(purpose, Purpose::Final);
                     end.reason = if is_final { EndReason::Finished } else { EndReason::Stopped };
-                    self.board.news().state = RunState::Finished;
-                    self.send(Command::Finish);
+                    self.board.is(RunState::Finished);
+                    self.finish();
                     wake(&worker);
                 }
                 purpose.reply(Ok(done), &self.failure);
@@ -424,14 +320,37 @@ impl Coordinator {
     }
 
     /// How long to wait for an event.
-    fn patience(&self, flight: Option<&Flight>, last_began: Instant, ending: bool) -> Duration {
-        let longest = Duration::from_secs(3600);
-        match (flight, self.facts.checkpoints.interval) {
-            _ if ending => longest,
-            (Some(flight), _) => self.facts.checkpoints.timeout.saturating_sub(flight.began.elapsed()),
-            (None, Some(interval)) => interval.saturating_sub(last_began.elapsed()),
-            (None, None) => longest,
+    fn patience(&self, flight: Option<&Flight>) -> Duration {
+        let now = Instant::now();
+        let longest = LOOK.saturating_sub(now - self.looked);
+        match flight {
+            _ if self.ending => LOOK,
+            Some(Flight { committed: Some(_), .. }) => longest,
+            Some(flight) => longest.min(self.facts.checkpoints.timeout.saturating_sub(now - flight.began)),
+            None => match self.schedule.due(now) {
+                Due::Nothing(Some(pause)) => longest.min(pause),
+                // What is due waits for the workers to be up, which they report.
+                _ => longest,
+            },
         }
+    }
+
+    /// Looks now and then whether a newer attempt has begun: it need not wait for a commit that fails.
+    fn look(&mut self, now: Instant) -> Result<()> {
+        if now - self.looked < LOOK {
+            return Ok(());
+        }
+        self.looked = now;
+        match self.history.is_next_free() {
+            true => Ok(()),
+            false => Err(self.history.fenced()),
+        }
+    }
+
+    /// Tells the workers that nothing more is to come.
+    fn finish(&mut self) {
+        self.ending = true;
+        self.send(Command::Finish);
     }
 
     fn part_count(&self) -> usize {
@@ -447,22 +366,29 @@ impl Coordinator {
     fn begin(&mut self, purpose: Purpose) -> Option<Flight> {
         let (epoch, attempt) = (self.epoch, self.facts.job.attempt);
         let name = format!("{epoch:010}-a{attempt:04}");
-        let directory = match purpose.request() {
-            Some(SavepointRequest { path: Some(path), .. }) => PathBuf::from(path),
-            Some(_) => self.facts.root.join("savepoints").join(name),
-            None => self.facts.root.join("checkpoints").join(name),
+        let root = &self.facts.root;
+        let directory = match (&purpose, purpose.request()) {
+            (_, Some(SavepointRequest { path: Some(path), .. })) => PathBuf::from(path),
+            (Purpose::Scheduled, _) => root.join(sweep::SCHEDULED).join(name),
+            (_, Some(_)) => root.join(sweep::SAVEPOINTS).join(name),
+            (_, None) => root.join(sweep::CHECKPOINTS).join(name),
         };
+        let now = Instant::now();
+        self.schedule.began(now);
+        if matches!(purpose, Purpose::Scheduled) {
+            self.schedule.savepoint_began(now);
+        }
         if directory.join("manifest.json").exists()
             || directory.read_dir().is_ok_and(|mut d| d.next().is_some())
         {
-            purpose.reply(Err(Error::ImageExists { path: shown(&directory) }), &self.failure);
+            self.failed(purpose, epoch, Error::ImageExists { path: shown(&directory) });
             return None;
         }
         let created = std::fs::create_dir_all(&directory).and_then(|()| std::fs::canonicalize(&directory));
         let directory = match created {
             Ok(directory) => directory,
             Err(e) => {
-                purpose.reply(Err(Error::io("create", shown(&directory))(e)), &self.failure);
+                self.failed(purpose, epoch, Error::io("create", shown(&directory))(e));
                 return None;
             }
         };
@@ -470,7 +396,7 @@ impl Coordinator {
         let drain = matches!(&purpose, Purpose::Stop { request, .. } if request.drain);
         self.send(Command::Close { order: order.clone(), rest: purpose.is_last(), drain });
         self.epoch += 1;
-        self.board.news().epoch = self.epoch;
+        self.board.begins(self.epoch);
         Some(Flight {
             purpose,
             order,
@@ -482,14 +408,31 @@ impl Coordinator {
     }
 
     /// Gives an image up; the job goes on, and its last good image stays.
-    fn give_up(&self, flight: Flight, error: Error) {
+    fn give_up(&mut self, flight: Flight, error: Error) {
         self.send(Command::Abort { epoch: flight.order.epoch });
-        if flight.purpose.is_last() {
-            self.board.news().state = RunState::Running;
+        // What is left of it is no savepoint. Other threads may still write their parts: it is swept again later.
+        let directory = PathBuf::from(&flight.order.directory);
+        let _ = history::remove_image(&directory);
+        self.litter.push(directory);
+        self.failed(flight.purpose, flight.order.epoch, error);
+    }
+
+    /// Says that there is no image; one failure too many ends the attempt.
+    fn failed(&mut self, purpose: Purpose, epoch: u64, error: Error) {
+        self.board.given_up(epoch, &error);
+        match purpose {
+            // It was to be the last thing that the job does, and nobody waits for what it would tell.
+            Purpose::End => self.finish(),
+            Purpose::Stop { .. } => self.board.is(RunState::Running),
+            _ => {}
         }
-        // What is left of it is no savepoint; if it cannot be removed now, it is only litter.
-        let _ = history::remove_image(&PathBuf::from(&flight.order.directory));
-        flight.purpose.reply(Err(error), &self.failure);
+        let is_checkpoint = matches!(purpose, Purpose::Checkpoint);
+        match self.schedule.failed(Instant::now(), is_checkpoint) {
+            Some(in_a_row) => {
+                self.failure.set(Error::CheckpointsFailed { in_a_row, source: Box::new(error) })
+            }
+            None => purpose.reply(Err(error), &self.failure),
+        }
     }
 
     /// Commits an image of which every part is there.
@@ -514,35 +457,23 @@ impl Coordinator {
             duration_ms,
             watermark_ms: manifest.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
         };
-        let mut news = self.board.news();
-        news.last = Some(CheckpointStatus {
-            epoch: flight.order.epoch,
-            at_ms: manifest.created_ms,
-            path: flight.order.directory.clone(),
-            duration_ms,
-            size_bytes,
-            stall_us: flight.stall_us,
-        });
-        news.older = manifest
-            .states()
-            .map(|(operator, state)| {
-                let current = state.schemas.first().map(|s| s.version);
-                let older =
-                    state.rows_by_version().into_iter().filter(|(version, _)| Some(*version) != current);
-                let counts = older.map(|(v, entries)| VersionCount { schema_version: v.0, entries });
-                ((operator.uid.to_string(), state.name.to_string()), counts.collect())
-            })
-            .collect();
-        news.sources = manifest.sources;
-        drop(news);
+        self.board.committed(manifest, &done, flight.stall_us);
+        self.schedule.committed(Instant::now());
+        // Every thread that writes has come to this image, and so has left those before it.
+        self.litter.drain(..).for_each(|directory| drop(history::remove_image(&directory)));
         flight.committed = Some((done, waiting));
         Ok(())
     }
 
-    /// Ends what a commit began, once the output is visible.
-    fn settle(&mut self, order: &ImageOrder) -> Result<()> {
-        history::mark_committed(&PathBuf::from(&order.directory))?;
-        self.history.discard_superseded(self.facts.checkpoints.keep)
+    /// Ends what a commit began, once the output is visible. What fails here is done by a later commit or attempt.
+    fn settle(&mut self, order: &ImageOrder) {
+        let marked = history::mark_committed(&PathBuf::from(&order.directory));
+        let discarded = self.history.discard_superseded(self.facts.checkpoints.keep);
+        let (_, kept) = self.facts.checkpoints.savepoints.unwrap_or((Duration::MAX, usize::MAX));
+        let pruned = sweep::prune_scheduled(&self.facts.root, kept);
+        for error in [marked, discarded, pruned].into_iter().filter_map(Result::err) {
+            eprintln!("warning: {}", super::with_causes(&error));
+        }
     }
 
     /// Puts the parts together.
@@ -584,15 +515,18 @@ impl Coordinator {
                 states: states.collect(),
             });
         }
-        let request = flight.purpose.request();
+        let labels = match &flight.purpose {
+            Purpose::Scheduled => [("note".to_owned(), "scheduled".to_owned())].into(),
+            purpose => purpose.request().map(|r| r.labels.clone()).unwrap_or_default(),
+        };
         Manifest {
-            kind: if request.is_some() { ImageKind::Savepoint } else { ImageKind::Checkpoint },
+            kind: flight.purpose.kind(),
             created_ms: now_ms(),
             writer: concat!("pitlane ", env!("CARGO_PKG_VERSION")).to_owned(),
             job: facts.job.clone(),
             epoch: Epoch(flight.order.epoch),
             parent: facts.parent.clone(),
-            labels: request.map(|r| r.labels.clone()).unwrap_or_default(),
+            labels,
             max_parallelism: facts.max_parallelism,
             parallelism: facts.workers as u32,
             sources,

@@ -131,6 +131,16 @@ impl Graph {
         self.nodes.iter().enumerate().filter(|(_, node)| node.role.has_part())
     }
 
+    /// Returns the name and the kind of every operator, in order.
+    pub(crate) fn operators(&self) -> Result<Vec<(OperatorUid, &'static str)>> {
+        let named = |(id, node): (NodeId, &Node)| {
+            let uid = OperatorUid::new(self.name(id))
+                .ok_or(Error::Stopped { what: "an operator without a name" })?;
+            Ok((uid, node.kind))
+        };
+        self.nodes.iter().enumerate().map(named).collect()
+    }
+
     /// Returns the name of a node for messages: its uid, or what it is and where.
     pub(crate) fn name(&self, id: NodeId) -> String {
         let node = &self.nodes[id];

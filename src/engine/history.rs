@@ -124,11 +124,33 @@ impl History {
         // Once the entry exists it is too late to find out that nobody can read the manifest.
         check_sealed(sealed, &crate::error::shown(image))?;
         if !self.append(Entry::Commit(commit))? {
-            self.read_new()?;
-            let by = self.entries.iter().map(|(_, entry)| entry.attempt()).max().unwrap_or(0);
-            return Err(Error::Fenced { job: self.job.clone(), attempt: self.attempt, by });
+            return Err(self.fenced());
         }
         place_manifest(image, sealed)
+    }
+
+    /// Returns whether nobody has taken the next number: no newer attempt has begun. Costs no more than a look.
+    pub(crate) fn is_next_free(&self) -> bool {
+        let path = file_name(self.next_number());
+        matches!(self.store.open(&path), Err(e) if e.kind() == ErrorKind::NotFound)
+    }
+
+    /// Says who has taken the next number.
+    pub(crate) fn fenced(&mut self) -> Error {
+        if let Err(error) = self.read_new() {
+            return error;
+        }
+        let by = self.entries.iter().map(|(_, entry)| entry.attempt()).max().unwrap_or(0);
+        Error::Fenced { job: self.job.clone(), attempt: self.attempt, by }
+    }
+
+    /// Returns whether an entry is of this image.
+    pub(crate) fn lists(&self, image: &Path) -> bool {
+        self.entries.iter().any(|(_, e)| matches!(e, Entry::Commit(commit) if self.image_of(commit) == image))
+    }
+
+    fn next_number(&self) -> u64 {
+        self.entries.last().map_or(1, |(number, _)| number + 1)
     }
 
     /// Returns the newest committed epoch.
@@ -181,7 +203,7 @@ impl History {
 
     /// Adds an entry under the next number; false if somebody else has taken it.
     fn append(&mut self, entry: Entry) -> Result<bool> {
-        let number = self.entries.last().map_or(1, |(number, _)| number + 1);
+        let number = self.next_number();
         let path = file_name(number);
         let failed = Error::io("write", self.store.describe(&path));
         match serde_json::to_vec(&entry)
@@ -286,12 +308,15 @@ mod tests {
         let mut old = History::open("j", dir.path(), "main").unwrap();
         assert_eq!(old.claim("1").unwrap(), 1);
         old.commit(1, true, &image(dir.path(), "a"), &sealed()).unwrap();
+        assert!(old.is_next_free() && old.lists(&dir.path().join("a")));
         let mut new = History::open("j", dir.path(), "main").unwrap();
         assert_eq!(new.claim("1").unwrap(), 2);
+        assert!(!old.is_next_free(), "a look is enough to see a newer attempt");
         let two = image(dir.path(), "b");
         let error = old.commit(2, true, &two, &sealed()).unwrap_err();
         assert!(matches!(error, Error::Fenced { attempt: 1, by: 2, .. }), "{error}");
         assert!(!two.join("manifest.json").exists(), "a fenced epoch must not look like a savepoint");
+        assert!(!old.lists(&two) && new.is_next_free());
         new.commit(2, true, &image(dir.path(), "c"), &sealed()).unwrap();
         assert_eq!(new.last_commit().unwrap().image, "c");
     }

@@ -1,6 +1,8 @@
 //! A job: what it is made of, and running it.
 
-use super::coordinator::{Board, Checkpoints, Coordinator, Event, JobEnd, JobFacts};
+use super::board::{Board, JobFacts};
+use super::checkpoints::Checkpoints;
+use super::coordinator::{Coordinator, Event, JobEnd};
 use super::graph::Graph;
 use super::history::{self, History};
 use super::meter::Meter;
@@ -217,6 +219,7 @@ impl Job {
         let meters: Arc<Vec<Meter>> =
             Arc::new(graph.nodes.iter().map(|_| Meter::new(options.workers)).collect());
         let mut described = description.operators.into_iter();
+        let operators = graph.operators()?;
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
         let mut checkpoints = self.checkpoints;
         checkpoints.interval = options.checkpoint_interval.or(checkpoints.interval);
@@ -226,6 +229,7 @@ impl Job {
             max_parallelism,
             workers: options.workers,
             parts,
+            operators,
             root,
             checkpoints,
             started_ms: now_ms(),
@@ -246,14 +250,8 @@ impl Job {
             Some(endpoint) => Some(Server::start(endpoint, Arc::clone(&board), events.clone())?),
             None => None,
         };
-        let coordinator = Coordinator {
-            facts,
-            history,
-            board: Arc::clone(&board),
-            commands,
-            failure: Arc::clone(&failure),
-            epoch: start_epoch,
-        };
+        let coordinator =
+            Coordinator::new(facts, history, Arc::clone(&board), commands, Arc::clone(&failure), start_epoch);
         let coordinator = std::thread::Builder::new()
             .name("pitlane-coordinator".to_owned())
             .spawn(move || coordinator.run(&heard))
@@ -361,6 +359,12 @@ impl JobHandle {
     /// Why there is none; the job goes on. Or that the job has ended.
     pub fn stop(&self, request: StopRequest) -> Result<SavepointDone> {
         self.ask(|reply| Event::Stop(request, reply))
+    }
+
+    /// Ends the job after a last checkpoint, which the next run goes on from, or without one if there can be none.
+    pub fn end(&self) {
+        // A job that has ended needs no telling.
+        let _ = self.events.send(Event::End);
     }
 
     /// Ends the job without a savepoint.

@@ -5,11 +5,15 @@
 //! Graph, Operator              what it is made of          graph.rs, operator.rs, operators/
 //! runtime, worker, batch       how it runs on timely       epochs are timestamps, watermarks travel with data
 //! Coordinator, History         when an epoch counts        one image at a time, committed by create-if-absent
+//! Schedule, sweep              which images, and how long  checkpoints.rs, sweep.rs
+//! Board, Meter                 what a running job tells    board.rs, meter.rs, metrics.rs
 //! image                        who writes the state        a thread beside each worker
 //! server, entry                how it is spoken to         a local socket, and the job's own command line
 //! ```
 
 mod batch;
+mod board;
+mod checkpoints;
 mod coordinator;
 mod entry;
 mod graph;
@@ -26,9 +30,11 @@ mod shared;
 mod sink_stream;
 mod source_stream;
 mod stream;
+mod sweep;
 mod worker;
 
-pub use coordinator::{Checkpoints, EndReason, JobEnd};
+pub use checkpoints::Checkpoints;
+pub use coordinator::{EndReason, JobEnd};
 pub use job::{Job, JobHandle, RunOptions};
 pub use sink_stream::SinkHandle;
 pub use source_stream::{SourceStream, Watermarks};

@@ -1,6 +1,7 @@
 //! Answers for a running job on its local socket.
 
-use super::coordinator::{Board, Event};
+use super::board::Board;
+use super::coordinator::Event;
 use crate::control::http::{Response, read_request, write_response};
 use crate::control::{Command, Endpoint};
 use crate::error::{Error, Result};

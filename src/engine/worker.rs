@@ -93,8 +93,8 @@ fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
                     reports.push(Report::Part { worker: index, node, epoch, part, stall_us });
                 }
                 Outcome::Part(Err(error)) => {
-                    let error = super::with_causes(&error);
-                    reports.push(Report::PartFailed { epoch: done.epoch, error });
+                    let (is_full, error) = (error.is_full(), super::with_causes(&error));
+                    reports.push(Report::PartFailed { epoch: done.epoch, error, is_full });
                 }
                 Outcome::Committed => shared.settled(done.node, done.epoch),
                 Outcome::Fatal(error) => return Err(error),

@@ -2,8 +2,8 @@
 
 use pitlane::control::http::{self, HttpError, Response};
 use pitlane::control::{
-    CheckpointStatus, Command, Endpoint, JobStatus, OperatorStatus, RunDir, RunState, SavepointDone,
-    StateStatus, VersionCount,
+    CheckpointStatus, Command, Endpoint, JobStatus, OperatorStatus, RunDir, SavepointDone, StateStatus,
+    VersionCount,
 };
 use pitlane::model::{JobName, OperatorUid, StateName};
 use std::ffi::OsString;
@@ -41,18 +41,14 @@ fn status(id: &str, job: &str) -> JobStatus {
         unmigrated: vec![VersionCount { schema_version: 1, entries: 250 }],
     };
     JobStatus {
-        id: id.to_owned(),
-        job: JobName::new(job).unwrap(),
         release: "2.0.0".to_owned(),
-        branch: "main".to_owned(),
         attempt: 3,
         pid: 1,
         workers: 2,
-        state: RunState::Running,
-        started_ms: 0,
         epoch: 7,
         last_checkpoint: Some(CheckpointStatus {
             epoch: 6,
+            is_savepoint: false,
             at_ms: 1_479_399_631_000,
             path: "/data/checkpoints/6".to_owned(),
             duration_ms: 12,
@@ -61,7 +57,6 @@ fn status(id: &str, job: &str) -> JobStatus {
         }),
         data_dir: "/data".to_owned(),
         watermark_ms: Some(1_479_399_631_000),
-        sources: Vec::new(),
         operators: vec![OperatorStatus {
             uid: OperatorUid::new("carriers").unwrap(),
             kind: "reduce".to_owned(),
@@ -73,6 +68,7 @@ fn status(id: &str, job: &str) -> JobStatus {
             watermark_ms: None,
             states: vec![state],
         }],
+        ..JobStatus::started(id, JobName::new(job).unwrap())
     }
 }
 

@@ -22,6 +22,8 @@ pub mod stage;
 #[cfg(feature = "engine")]
 mod alarm;
 mod bootstrap;
+#[cfg(feature = "engine")]
+mod checkpoints;
 mod cli;
 mod cli_jobs;
 mod columns;

@@ -1,0 +1,188 @@
+//! What a running job tells of itself: to `pitlane status`, to Prometheus, to whoever holds its handle.
+
+use super::checkpoints::Checkpoints;
+use super::graph::Role;
+use super::meter::Meter;
+use crate::control::{
+    CheckpointFailure, CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone,
+    SourceStatus, StateStatus, VersionCount,
+};
+use crate::error::{Error, shown};
+use crate::migrate::OperatorDescription;
+use crate::model::{ImageKind, JobInfo, Manifest, MaxParallelism, OperatorUid, SavepointId, SourceEntry};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What the coordinator knows of the job, fixed for the attempt.
+pub(crate) struct JobFacts {
+    pub(crate) job: JobInfo,
+    pub(crate) parent: Option<SavepointId>,
+    pub(crate) max_parallelism: MaxParallelism,
+    pub(crate) workers: usize,
+    /// Operators with a part in every image: position in the graph, role, description.
+    pub(crate) parts: Vec<(usize, Role, OperatorDescription)>,
+    /// All operators, by their position in the graph: name and kind.
+    pub(crate) operators: Vec<(OperatorUid, &'static str)>,
+    /// The job's data directory.
+    pub(crate) root: PathBuf,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) started_ms: u64,
+    pub(crate) meters: Arc<Vec<Meter>>,
+}
+
+/// What a running job tells of itself, shared with whoever answers for it.
+pub(crate) struct Board {
+    facts: Arc<JobFacts>,
+    /// By which users name the running job.
+    id: String,
+    news: Mutex<News>,
+}
+
+/// How many images a status tells of.
+const RECENT: usize = 10;
+
+struct News {
+    state: RunState,
+    epoch: u64,
+    /// The last images, newest first.
+    recent: VecDeque<CheckpointStatus>,
+    failed: u64,
+    last_failure: Option<CheckpointFailure>,
+    sources: Vec<SourceEntry>,
+    /// By operator and state: rows of the last image under each older schema version.
+    older: BTreeMap<(String, String), Vec<VersionCount>>,
+}
+
+impl Board {
+    pub(crate) fn new(facts: Arc<JobFacts>, id: String, epoch: u64) -> Self {
+        let news = News {
+            state: RunState::Running,
+            epoch,
+            recent: VecDeque::new(),
+            failed: 0,
+            last_failure: None,
+            sources: Vec::new(),
+            older: BTreeMap::new(),
+        };
+        Self { facts, id, news: Mutex::new(news) }
+    }
+
+    pub(crate) fn is(&self, state: RunState) {
+        self.news().state = state;
+    }
+
+    pub(crate) fn begins(&self, epoch: u64) {
+        self.news().epoch = epoch;
+    }
+
+    /// Notes that an image is committed.
+    pub(crate) fn committed(&self, manifest: Manifest, done: &SavepointDone, stall_us: u64) {
+        let older = manifest.states().map(|(operator, state)| {
+            let current = state.schemas.first().map(|s| s.version);
+            let older = state.rows_by_version().into_iter().filter(|(version, _)| Some(*version) != current);
+            let counts = older.map(|(v, entries)| VersionCount { schema_version: v.0, entries });
+            ((operator.uid.to_string(), state.name.to_string()), counts.collect())
+        });
+        let older = older.collect();
+        let mut news = self.news();
+        news.recent.truncate(RECENT - 1);
+        news.recent.push_front(CheckpointStatus {
+            epoch: done.epoch,
+            is_savepoint: manifest.kind == ImageKind::Savepoint,
+            at_ms: manifest.created_ms,
+            path: done.path.clone(),
+            duration_ms: done.duration_ms,
+            size_bytes: done.size_bytes,
+            stall_us,
+        });
+        news.older = older;
+        news.sources = manifest.sources;
+    }
+
+    /// Notes that an image is given up.
+    pub(crate) fn given_up(&self, epoch: u64, error: &Error) {
+        let mut news = self.news();
+        news.failed += 1;
+        news.last_failure =
+            Some(CheckpointFailure { epoch, at_ms: super::now_ms(), error: super::with_causes(error) });
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how the job is.
+    pub(crate) fn status(&self) -> JobStatus {
+        let (facts, news) = (&*self.facts, self.news());
+        let operators = facts.operators.iter().enumerate().map(|(node, (uid, kind))| {
+            let reading = facts.meters[node].read();
+            let count = |n: i64| u64::try_from(n).unwrap_or(0);
+            let keyed = facts.parts.iter().find(|(id, role, _)| *id == node && *role == Role::Keyed);
+            let states = keyed.into_iter().flat_map(|(.., operator)| &operator.states).map(|state| {
+                let entries = count(reading.unmigrated);
+                let versions = news.older.get(&(uid.to_string(), state.name.to_string()));
+                let unmigrated = match versions.map(Vec::as_slice) {
+                    _ if entries == 0 => Vec::new(),
+                    Some([only]) => vec![VersionCount { schema_version: only.schema_version, entries }],
+                    Some(several) if !several.is_empty() => several.to_vec(),
+                    _ => vec![VersionCount { schema_version: state.schema.version.0, entries }],
+                };
+                StateStatus {
+                    name: state.name.clone(),
+                    schema_version: state.schema.version.0,
+                    entries: count(reading.entries),
+                    unmigrated,
+                }
+            });
+            OperatorStatus {
+                uid: uid.clone(),
+                kind: (*kind).to_owned(),
+                records_in: reading.records_in,
+                records_out: reading.records_out,
+                late_records: reading.late,
+                busy_ms: reading.busy_ns / 1_000_000,
+                back_pressured_ms: reading.held_ns / 1_000_000,
+                watermark_ms: reading.watermark_ms,
+                states: states.collect(),
+            }
+        });
+        let sources = facts.parts.iter().filter(|(_, role, _)| *role == Role::Source);
+        let sources = sources.map(|(node, _, operator)| {
+            let last = news.sources.iter().find(|entry| entry.uid == operator.uid);
+            let positions = last.map_or(&[][..], |entry| &entry.positions).iter().map(|p| PositionStatus {
+                split: p.split.clone(),
+                offset: p.offset,
+                records: p.records,
+                finished: p.finished,
+                watermark_ms: p.watermark_ms,
+            });
+            SourceStatus {
+                uid: operator.uid.clone(),
+                watermark_ms: last.and_then(SourceEntry::watermark_ms),
+                positions: positions.collect(),
+                splits: facts.meters[*node].read().splits,
+            }
+        });
+        JobStatus {
+            id: self.id.clone(),
+            job: facts.job.name.clone(),
+            release: facts.job.release.clone(),
+            branch: facts.job.branch.clone(),
+            attempt: facts.job.attempt,
+            pid: std::process::id(),
+            workers: facts.workers as u32,
+            state: news.state,
+            started_ms: facts.started_ms,
+            epoch: news.epoch,
+            last_checkpoint: news.recent.front().cloned(),
+            recent_checkpoints: news.recent.iter().cloned().collect(),
+            failed_checkpoints: news.failed,
+            last_checkpoint_failure: news.last_failure.clone(),
+            data_dir: shown(&facts.root),
+            watermark_ms: news.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
+            sources: sources.collect(),
+            operators: operators.collect(),
+        }
+    }
+}
