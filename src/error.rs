@@ -164,8 +164,11 @@ pub enum Error {
     CheckpointsFailed { in_a_row: u32, source: Box<Error> },
 
     /// An operator panicked.
-    #[error("operator `{operator}` panicked: {message}")]
-    Panic { operator: String, message: String },
+    #[error(
+        "operator `{operator}` panicked{}: {message}",
+        key.as_ref().map_or_else(String::new, |key| format!(" on key {key}"))
+    )]
+    Panic { operator: String, key: Option<String>, message: String },
 
     /// Another process of the job sent records that are none here.
     #[error("cannot decode records from another process: {reason}")]
@@ -219,6 +222,8 @@ pub enum JobProblem {
     TooManyWorkers { workers: usize, groups: u16 },
     #[error("operator `{uid}`: the migrations do not form a chain: {detail}")]
     BrokenChain { uid: String, detail: String },
+    #[error("operator `{uid}` has two states with the name `{state}`")]
+    DuplicateState { uid: String, state: String },
     #[error("operator `{uid}`: {reason}")]
     BadState { uid: String, reason: String },
 }
@@ -335,7 +340,7 @@ impl Error {
             }
             Self::CheckpointsFailed { source, .. } => return source.hint(),
             error if error.is_full() => "make room on that disk, and start again".to_owned(),
-            Self::Panic { .. } => {
+            Self::Panic { .. } | Self::UserFunction { .. } => {
                 "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
             }
             Self::Undecodable { .. } => "run the same binary in all processes".to_owned(),
@@ -355,6 +360,7 @@ impl Error {
                     "each migration starts from the type that the one before makes, and the last one makes the state's"
                         .to_owned()
                 }
+                JobProblem::DuplicateState { .. } => "give each state of an operator a name of its own".to_owned(),
                 JobProblem::DuplicateUid { .. } => "give each operator a uid of its own".to_owned(),
                 JobProblem::TooManyWorkers { groups, .. } => {
                     format!("start with at most {groups} workers, or give a new job a larger `max_parallelism`")

@@ -1,5 +1,6 @@
 //! The command line that every job has: `run`, `describe`.
 
+use super::clock::Clock;
 use super::coordinator::EndReason;
 use super::job::{Job, RunOptions};
 use crate::control::RunDir;
@@ -118,6 +119,7 @@ impl RunArgs {
             fresh: self.fresh,
             drop_unmatched: self.drop_unmatched,
             checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
+            clock: Clock::system(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The job as its operators, before it runs: what each is, what it reads, and how to open it on a worker.
 
+use super::clock::Clock;
 use super::meter::Meter;
 use super::operator::Operator;
 use super::runtime::SourceOperator;
@@ -7,7 +8,7 @@ use super::shared::Shared;
 use crate::connectors::SinkContext;
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{OperatorDescription, StateDescription};
-use crate::model::{JobInfo, MaxParallelism, OperatorUid, Schema, StateKind, StateName};
+use crate::model::{JobInfo, KeyGroupRange, MaxParallelism, OperatorUid, Schema, StateKind, StateName};
 use crate::savepoint::Savepoint;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -16,13 +17,22 @@ use std::sync::Arc;
 /// The position of an operator in the graph.
 pub(crate) type NodeId = usize;
 
+/// One of an operator's outputs: 0 is its stream, the others are its side outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) node: NodeId,
+    pub(crate) port: usize,
+}
+
 /// One operator of a job.
 pub(crate) struct Node {
     /// What it is, in the words of the API.
     pub(crate) kind: &'static str,
     pub(crate) uid: Option<String>,
-    pub(crate) inputs: Vec<NodeId>,
+    pub(crate) inputs: Vec<Output>,
     pub(crate) role: Role,
+    /// The names of its side outputs that something reads.
+    pub(crate) sides: Vec<String>,
     pub(crate) open: Open,
     pub(crate) describe: Describe,
     pub(crate) recover: Option<Recover>,
@@ -37,7 +47,7 @@ pub(crate) enum Role {
     Stateless,
     /// Keeps nothing, and sends each record to the worker of its key.
     Scatter,
-    /// Keeps a value a key; its input is scattered.
+    /// Keeps state a key; its inputs are scattered.
     Keyed,
     /// Writes; what it has staged is state.
     Sink,
@@ -78,11 +88,23 @@ pub(crate) struct OpenContext<'a> {
     /// What to go on from.
     pub(crate) restore: Option<&'a Savepoint>,
     pub(crate) meters: &'a Arc<Vec<Meter>>,
+    /// The side outputs that something reads, in the order of their ports, from 1.
+    pub(crate) sides: &'a [String],
+    pub(crate) clock: &'a Clock,
+    /// The watermark at which the operator goes on.
+    pub(crate) watermark_ms: i64,
 }
 
 impl OpenContext<'_> {
     pub(crate) fn problem(&self, problem: JobProblem) -> Error {
         Error::Job { job: self.job.name.to_string(), problem }
+    }
+
+    /// Returns the key groups of the worker.
+    pub(crate) fn held(&self) -> Result<KeyGroupRange> {
+        let (workers, groups) = (self.peers, self.max_parallelism);
+        KeyGroupRange::of_worker(self.worker, workers, groups)
+            .ok_or_else(|| self.problem(JobProblem::TooManyWorkers { workers, groups: groups.get() }))
     }
 }
 
@@ -101,6 +123,16 @@ impl Graph {
     pub(crate) fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// Returns the port of a side output of `node`, which from now on is read.
+    pub(crate) fn side(&mut self, node: NodeId, name: &str) -> Output {
+        let sides = &mut self.nodes[node].sides;
+        let index = sides.iter().position(|side| side == name).unwrap_or_else(|| {
+            sides.push(name.to_owned());
+            sides.len() - 1
+        });
+        Output { node, port: index + 1 }
     }
 
     /// Describes the operators that have a part in images, after checking that the job can run.

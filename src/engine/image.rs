@@ -64,18 +64,12 @@ pub(crate) enum Outcome {
     Fatal(Error),
 }
 
-/// Writes one state of one operator instance, key group by key group, on the thread beside the worker.
-pub(crate) trait ImageWriter: Send {
-    fn rows(&mut self, image: GroupImage) -> Result<()>;
-    fn finish(self: Box<Self>) -> Result<Part>;
-}
-
 /// Work that is done by itself.
 pub(crate) type Job = Box<dyn FnOnce() -> Outcome + Send>;
 
 enum Task {
-    Open { node: usize, epoch: u64, writer: Box<dyn ImageWriter> },
-    Rows { node: usize, image: GroupImage },
+    Open { node: usize, epoch: u64, image: NodeImage },
+    Rows { node: usize, state: usize, rows: GroupImage },
     Finish { node: usize },
     Run { node: usize, epoch: u64, job: Job },
 }
@@ -96,12 +90,14 @@ impl ImageTasks {
         self.sender.len() >= QUEUE
     }
 
-    pub(crate) fn open(&self, epoch: u64, writer: Box<dyn ImageWriter>) -> Result<()> {
-        self.send(Task::Open { node: self.node, epoch, writer })
+    /// Begins the image of an instance's states.
+    pub(crate) fn open(&self, epoch: u64, image: NodeImage) -> Result<()> {
+        self.send(Task::Open { node: self.node, epoch, image })
     }
 
-    pub(crate) fn rows(&self, image: GroupImage) -> Result<()> {
-        self.send(Task::Rows { node: self.node, image })
+    /// Hands over the rows of a key group of one of the states.
+    pub(crate) fn rows(&self, state: usize, rows: GroupImage) -> Result<()> {
+        self.send(Task::Rows { node: self.node, state, rows })
     }
 
     pub(crate) fn finish(&self) -> Result<()> {
@@ -140,7 +136,8 @@ impl ImageThread {
             .spawn(move || {
                 let writing = AssertUnwindSafe(|| write_images(&tasks, &report, &worker));
                 if let Err(panic) = catch_unwind(writing) {
-                    let error = Error::Panic { operator: THREAD.to_owned(), message: text_of(&*panic) };
+                    let error =
+                        Error::Panic { operator: THREAD.to_owned(), key: None, message: text_of(&*panic) };
                     // If the worker is gone too, nobody is left to tell.
                     let _ = report.send(TaskDone { node: 0, epoch: 0, outcome: Outcome::Fatal(error) });
                     worker.unpark();
@@ -170,26 +167,26 @@ impl Drop for ImageThread {
 }
 
 fn write_images(tasks: &Receiver<Task>, done: &Sender<TaskDone>, worker: &Thread) {
-    let mut open: HashMap<usize, (u64, Result<Box<dyn ImageWriter>>)> = HashMap::new();
+    let mut open: HashMap<usize, (u64, Result<NodeImage>)> = HashMap::new();
     for task in tasks {
         let (node, epoch, outcome) = match task {
-            Task::Open { node, epoch, writer } => {
-                open.insert(node, (epoch, Ok(writer)));
+            Task::Open { node, epoch, image } => {
+                open.insert(node, (epoch, Ok(image)));
                 continue;
             }
-            Task::Rows { node, image } => {
-                if let Some((_, state)) = open.get_mut(&node)
-                    && let Ok(writer) = state
-                    && let Err(error) = writer.rows(image)
+            Task::Rows { node, state, rows } => {
+                if let Some((_, result)) = open.get_mut(&node)
+                    && let Ok(image) = result
+                    && let Err(error) = image.states[state].rows(rows)
                 {
-                    *state = Err(error);
+                    *result = Err(error);
                 }
                 continue;
             }
             Task::Finish { node } => match open.remove(&node) {
                 // No later image could have the row either: better to stop than to go on without any.
                 Some((epoch, Err(error @ Error::Unstorable { .. }))) => (node, epoch, Outcome::Fatal(error)),
-                Some((epoch, writer)) => (node, epoch, Outcome::Part(writer.and_then(ImageWriter::finish))),
+                Some((epoch, image)) => (node, epoch, Outcome::Part(image.and_then(NodeImage::finish))),
                 None => continue,
             },
             Task::Run { node, epoch, job } => (node, epoch, job()),
@@ -208,6 +205,7 @@ pub(crate) struct StateFileKind {
     pub(crate) ordinal: usize,
     pub(crate) uid: OperatorUid,
     pub(crate) state: StateName,
+    pub(crate) kind: StateKind,
     pub(crate) worker: usize,
     pub(crate) max_parallelism: MaxParallelism,
 }
@@ -221,13 +219,29 @@ impl StateFileKind {
         part: usize,
     ) -> Result<(SchemaRef, StateFileWriter)> {
         let columns = StateColumns {
-            kind: if key.is_some() { StateKind::Value } else { StateKind::List },
+            kind: self.kind,
             key: key.cloned(),
             value: schema.data_type.clone(),
             max_parallelism: self.max_parallelism,
         };
         let path = state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
         Ok((columns.arrow_schema(), StateFileWriter::create(store, "", &path, &columns)?))
+    }
+}
+
+/// Writes the keyed states of an operator instance.
+pub(crate) struct NodeImage {
+    states: Vec<KeyedImage>,
+}
+
+impl NodeImage {
+    pub(crate) fn new(states: Vec<KeyedImage>) -> Self {
+        Self { states }
+    }
+
+    fn finish(self) -> Result<Part> {
+        let states = self.states.into_iter().map(KeyedImage::finish).collect::<Result<_>>()?;
+        Ok(Part { states, ..Part::default() })
     }
 }
 
@@ -287,9 +301,7 @@ impl KeyedImage {
         let batch = RecordBatch::try_new(Arc::clone(schema), vec![groups, keys, values]);
         writer.write(&batch.map_err(columns("assemble", &self.kind))?)
     }
-}
 
-impl ImageWriter for KeyedImage {
     fn rows(&mut self, image: GroupImage) -> Result<()> {
         if let Some(refused) = image.refused {
             return Err(Error::unstorable(&self.kind.uid, &self.kind.state, refused));
@@ -318,13 +330,12 @@ impl ImageWriter for KeyedImage {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<Part> {
+    fn finish(self) -> Result<StatePart> {
         let mut files = Vec::new();
         for (schema, _, writer) in self.writers {
             files.push((schema, writer.finish(0)?));
         }
-        let state = StatePart { name: self.kind.state.to_string(), files };
-        Ok(Part { states: vec![state], ..Part::default() })
+        Ok(StatePart { name: self.kind.state.to_string(), files })
     }
 }
 

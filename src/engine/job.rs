@@ -2,6 +2,7 @@
 
 use super::board::{Board, JobFacts};
 use super::checkpoints::Checkpoints;
+use super::clock::Clock;
 use super::coordinator::{Coordinator, Event, JobEnd};
 use super::graph::Graph;
 use super::history::{self, History};
@@ -75,6 +76,8 @@ pub struct RunOptions {
     pub drop_unmatched: Vec<OperatorUid>,
     /// How often to take checkpoints, instead of what the job says.
     pub checkpoint_interval: Option<Duration>,
+    /// What processing time goes by.
+    pub clock: Clock,
 }
 
 impl RunOptions {
@@ -88,6 +91,7 @@ impl RunOptions {
             fresh: false,
             drop_unmatched: Vec::new(),
             checkpoint_interval: None,
+            clock: Clock::system(),
         }
     }
 
@@ -265,6 +269,7 @@ impl Job {
             credits: Arc::new((0..options.workers).map(|_| AtomicU64::new(0)).collect()),
             meters,
             failure: Arc::clone(&failure),
+            clock: options.clock.clone(),
             commands: obeyed,
             events: events.clone(),
         };

@@ -11,15 +11,19 @@
 //! server, entry                how it is spoken to         a local socket, and the job's own command line
 //! ```
 
+mod aggregate;
 mod batch;
 mod board;
 mod checkpoints;
+mod clock;
 mod coordinator;
 mod entry;
 mod graph;
 mod history;
 mod image;
 mod job;
+mod keyed;
+mod keyed_stream;
 mod meter;
 mod metrics;
 mod operator;
@@ -27,18 +31,28 @@ mod operators;
 mod runtime;
 mod server;
 mod shared;
+mod side_output;
 mod sink_stream;
 mod source_stream;
 mod stream;
 mod sweep;
 mod worker;
 
+pub use aggregate::Aggregate;
 pub use checkpoints::Checkpoints;
+pub use clock::Clock;
 pub use coordinator::{EndReason, JobEnd};
 pub use job::{Job, JobHandle, RunOptions};
+pub use keyed::TimeKind;
+pub use keyed_stream::{ConnectedStreams, KeyedStream, StatefulStream};
+pub use operators::{
+    AggregatingState, CoProcess, Context, ListState, MapState, Process, ReducingState, States, Timer,
+    TimerHandle, ValueState,
+};
+pub use side_output::SideOutput;
 pub use sink_stream::SinkHandle;
 pub use source_stream::{SourceStream, Watermarks};
-pub use stream::{KeyedStream, StatefulStream, Stream};
+pub use stream::Stream;
 
 /// Returns the milliseconds since 1970.
 fn now_ms() -> u64 {

@@ -17,6 +17,11 @@ pub(crate) trait Operator {
         Ok(())
     }
 
+    /// Hears what time it is by the clock; returns how long it can wait until it hears it again.
+    fn tick(&mut self, _now_ms: i64, _out: &mut Outbox) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+
     /// Sends what it holds back only to fill batches; called at the end of every activation.
     fn flush(&mut self, _out: &mut Outbox) -> Result<()> {
         Ok(())
@@ -72,9 +77,17 @@ pub(crate) struct Outbox {
     sent_ms: Vec<i64>,
     exchanges: bool,
     batches: Vec<Batch>,
+    /// Those of the side outputs.
+    sides: Vec<Outbox>,
 }
 
 impl Outbox {
+    /// Makes the outbox of an operator on `worker` with so many side outputs.
+    pub(crate) fn with_sides(worker: usize, peers: Option<usize>, sides: usize) -> Self {
+        let sides = (0..sides).map(|_| Self::new(worker, None)).collect();
+        Self { sides, ..Self::new(worker, peers) }
+    }
+
     /// Makes the outbox of an operator on `worker`; with `peers` if what it sends goes to named workers.
     pub(crate) fn new(worker: usize, peers: Option<usize>) -> Self {
         Self {
@@ -83,7 +96,13 @@ impl Outbox {
             sent_ms: vec![BEFORE_ALL; peers.unwrap_or(1)],
             exchanges: peers.is_some(),
             batches: Vec::new(),
+            sides: Vec::new(),
         }
+    }
+
+    /// Returns the outbox of an output; 0 is this one.
+    pub(crate) fn port(&mut self, port: usize) -> &mut Self {
+        if port == 0 { self } else { &mut self.sides[port - 1] }
     }
 
     /// Sends records along an edge that stays on this worker.
@@ -115,10 +134,13 @@ impl Outbox {
     pub(crate) fn advance(&mut self, watermark_ms: i64) -> bool {
         let moved = watermark_ms > self.watermark_ms;
         self.watermark_ms = self.watermark_ms.max(watermark_ms);
+        for side in &mut self.sides {
+            side.advance(watermark_ms);
+        }
         moved
     }
 
-    /// Takes what is to be sent, headers included.
+    /// Takes what is to be sent to this output, headers included.
     pub(crate) fn take(&mut self) -> Vec<Batch> {
         for (destination, sent_ms) in self.sent_ms.iter_mut().enumerate() {
             if *sent_ms < self.watermark_ms {
@@ -138,9 +160,9 @@ pub(crate) struct Watermarks {
 }
 
 impl Watermarks {
-    /// Makes them for inputs with so many senders each.
-    pub(crate) fn new(senders: &[usize]) -> Self {
-        Self { heard_ms: senders.iter().map(|n| vec![BEFORE_ALL; *n]).collect() }
+    /// Makes them for inputs with so many senders each, all of whom have reached `start_ms`.
+    pub(crate) fn new(senders: &[usize], start_ms: i64) -> Self {
+        Self { heard_ms: senders.iter().map(|n| vec![start_ms; *n]).collect() }
     }
 
     /// Hears a watermark; returns the operator's: the least of all senders.
@@ -159,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_least_watermark_of_all_senders_counts_and_never_goes_back() {
-        let mut marks = Watermarks::new(&[2, 1]);
+        let mut marks = Watermarks::new(&[2, 1], BEFORE_ALL);
         assert_eq!(marks.hear(0, 0, 10), BEFORE_ALL);
         assert_eq!(marks.hear(0, 1, 20), BEFORE_ALL);
         assert_eq!(marks.hear(1, 7, 15), 10);

@@ -6,6 +6,7 @@
 
 use super::batch::{Batch, Batches, NONE_HELD, ToNamedWorker};
 use super::image::{ImageOrder, ImageTasks};
+use super::keyed::blamed;
 use super::operator::{Operator, Outbox, Watermarks, Work};
 use super::shared::Shared;
 use crate::error::{Error, Result};
@@ -37,19 +38,24 @@ pub(crate) struct Wiring<'scope> {
     pub(crate) exchanged: bool,
     /// Whether what it sends goes to the worker that the batches name.
     pub(crate) scatters: bool,
+    /// The number of side outputs.
+    pub(crate) sides: usize,
+    /// The watermark at which it goes on.
+    pub(crate) watermark_ms: i64,
 }
 
-/// Adds an operator with inputs to the dataflow.
+/// Adds an operator with inputs to the dataflow; returns its outputs.
 pub(crate) fn add_operator<'scope>(
     scope: Scope<'scope, u64>,
     wiring: Wiring<'scope>,
     operator: Box<dyn Operator>,
     shared: &Rc<Shared>,
-) -> EpochStream<'scope> {
+) -> Vec<EpochStream<'scope>> {
     let senders = if wiring.exchanged { shared.peers } else { 1 };
     let mut builder = OperatorBuilder::new(wiring.name.clone(), scope);
-    let (output, stream) = builder.new_output::<Batches>();
-    let watermarks = Watermarks::new(&vec![senders; wiring.inputs.len()]);
+    let outputs = (0..=wiring.sides).map(|_| builder.new_output::<Batches>());
+    let (outputs, streams): (Vec<_>, Vec<_>) = outputs.collect();
+    let watermarks = Watermarks::new(&vec![senders; wiring.inputs.len()], wiring.watermark_ms);
     let mut inputs: Vec<Box<dyn Pull>> = Vec::new();
     for input in wiring.inputs {
         inputs.push(if wiring.exchanged {
@@ -67,20 +73,21 @@ pub(crate) fn add_operator<'scope>(
         scatters: wiring.scatters,
         operator,
         shared: Rc::clone(shared),
-        out: Outbox::new(shared.worker, wiring.scatters.then_some(shared.peers)),
-        output: OutputBuilder::from(output),
+        out: Outbox::with_sides(shared.worker, wiring.scatters.then_some(shared.peers), wiring.sides),
+        outputs: outputs.into_iter().map(OutputBuilder::from).collect(),
         watermarks,
         activator,
         epoch: start,
-        capability: None,
+        capabilities: Vec::new(),
         stash: BTreeMap::new(),
         settled: start,
     };
-    builder.build(move |mut capabilities| {
-        instance.capability = capabilities.pop().map(|c| c.delayed(&start));
+    instance.out.advance(wiring.watermark_ms);
+    builder.build(move |capabilities| {
+        instance.capabilities = capabilities.iter().map(|c| c.delayed(&start)).collect();
         move |frontiers| instance.run(&mut inputs, frontiers)
     });
-    stream
+    streams
 }
 
 /// Makes the operator wake up when a command comes in.
@@ -115,12 +122,12 @@ struct Instance {
     operator: Box<dyn Operator>,
     shared: Rc<Shared>,
     out: Outbox,
-    output: OutputBuilder<u64, NoopBuilder<Batches>>,
+    outputs: Vec<OutputBuilder<u64, NoopBuilder<Batches>>>,
     watermarks: Watermarks,
     activator: Activator,
     epoch: u64,
-    /// For the current epoch; given up when there is nothing more to come.
-    capability: Option<Capability<u64>>,
+    /// For the current epoch, one an output; given up when there is nothing more to come.
+    capabilities: Vec<Capability<u64>>,
     /// Batches of epochs that have not begun here.
     stash: BTreeMap<u64, Vec<(usize, Batch)>>,
     /// Epochs below this are known to be committed or aborted.
@@ -129,13 +136,14 @@ struct Instance {
 
 impl Instance {
     fn run(&mut self, inputs: &mut [Box<dyn Pull>], frontiers: &[MutableAntichain<u64>]) {
-        if self.capability.is_none() || self.shared.failed() {
+        if self.capabilities.is_empty() || self.shared.failed() {
             return;
         }
         let began = Instant::now();
         let step = catch_unwind(AssertUnwindSafe(|| self.step(inputs, frontiers)));
         let result = step.unwrap_or_else(|panic| {
-            Err(Error::Panic { operator: self.name.clone(), message: text_of(&*panic) })
+            let (operator, message) = (self.name.clone(), text_of(&*panic));
+            Err(Error::Panic { operator, key: blamed(), message })
         });
         if let Err(error) = result {
             self.shared.fail(error);
@@ -172,12 +180,13 @@ impl Instance {
         }
         if over {
             self.send()?;
-            self.capability = None;
+            self.capabilities.clear();
             return Ok(());
         }
+        let next_tick = self.operator.tick(self.shared.clock.now_ms(), &mut self.out)?;
         let work = self.imaging(|operator, tasks| operator.work(tasks))?;
         self.send()?;
-        match work {
+        match work.or(next_tick.map_or(Work::Done, Work::Wait)) {
             Work::Done => {}
             Work::More => self.activator.activate(),
             Work::Wait(delay) => self.activator.activate_after(delay),
@@ -192,9 +201,7 @@ impl Instance {
         let order = self.shared.order(self.epoch);
         self.epoch += 1;
         self.imaging(|operator, tasks| operator.close(&order, tasks))?;
-        if let Some(capability) = &mut self.capability {
-            capability.downgrade(&self.epoch);
-        }
+        self.capabilities.iter_mut().for_each(|capability| capability.downgrade(&self.epoch));
         for (input, batch) in self.stash.remove(&self.epoch).unwrap_or_default() {
             receive(&mut *self.operator, &mut self.watermarks, &mut self.out, input, batch)?;
         }
@@ -232,15 +239,16 @@ impl Instance {
 
     fn send(&mut self) -> Result<()> {
         self.operator.flush(&mut self.out)?;
-        let batches = self.out.take();
-        if let Some(capability) = &self.capability
-            && !batches.is_empty()
-        {
+        for (port, (output, capability)) in self.outputs.iter_mut().zip(&self.capabilities).enumerate() {
+            let batches = self.out.port(port).take();
+            if batches.is_empty() {
+                continue;
+            }
             let sent = self.shared.count_out(self.node, &batches);
             if self.scatters {
                 self.shared.credits[self.shared.worker].fetch_add(sent, Relaxed);
             }
-            let mut session = self.output.activate();
+            let mut session = output.activate();
             session.session_with_builder(capability).give_container(&mut Batches(batches));
         }
         Ok(())
@@ -336,7 +344,7 @@ pub(crate) fn add_source<'scope>(
                 Ok(work)
             }));
             match step.unwrap_or_else(|panic| {
-                Err(Error::Panic { operator: name.clone(), message: text_of(&*panic) })
+                Err(Error::Panic { operator: name.clone(), key: None, message: text_of(&*panic) })
             }) {
                 Ok(Work::Done) => {}
                 Ok(Work::More) => activator.activate(),

@@ -1,6 +1,7 @@
 //! What the operators of one worker share: the commands that are in force, and the way back.
 
 use super::batch::Batch;
+use super::clock::Clock;
 use super::image::{ImageOrder, ImageTasks, ImageThread, TaskDone};
 use super::meter::Meter;
 use crate::error::Error;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     /// How long an image has held up this step of the worker, and the worst step since it was asked.
     stalls: Cell<(Duration, Duration)>,
     failure: Arc<Failure>,
+    /// What processing time goes by.
+    pub(crate) clock: Clock,
 }
 
 impl Shared {
@@ -62,6 +65,7 @@ impl Shared {
         credits: Arc<Vec<AtomicU64>>,
         meters: Arc<Vec<Meter>>,
         failure: Arc<Failure>,
+        clock: Clock,
     ) -> Self {
         Self {
             worker,
@@ -81,6 +85,7 @@ impl Shared {
             open_inputs: Cell::new(0),
             stalls: Cell::default(),
             failure,
+            clock,
         }
     }
 

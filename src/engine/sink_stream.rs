@@ -17,8 +17,9 @@ impl<T: Record> Stream<T> {
             Node {
                 kind: "sink",
                 uid: None,
-                inputs: vec![self.node],
+                inputs: vec![self.output],
                 role: Role::Sink,
+                sides: Vec::new(),
                 open: Box::new(move |context, _| {
                     Ok(Opened::Operator(Box::new(SinkNode::<T, S>::open(&sink, context)?)))
                 }),

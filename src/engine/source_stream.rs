@@ -35,6 +35,7 @@ impl<T: Record> SourceStream<T> {
                 uid: None,
                 inputs: Vec::new(),
                 role: Role::Source,
+                sides: Vec::new(),
                 open: Box::new(move |context, shared| {
                     let source = lock(&source).clone();
                     let node = SourceNode::open(&source, lock(&set).clone(), context, shared)?;

@@ -3,6 +3,8 @@
 //! Commands come from the coordinator to worker 0, which broadcasts them; reports from all workers are
 //! exchanged to worker 0, which passes them on. Neither ever waits for data.
 
+use super::batch::BEFORE_ALL;
+use super::clock::Clock;
 use super::coordinator::{Event, Report};
 use super::graph::{Graph, OpenContext, Opened, Role};
 use super::image::{ImageThread, Outcome};
@@ -10,7 +12,7 @@ use super::meter::Meter;
 use super::runtime::{EpochStream, Wiring, add_operator, add_source};
 use super::shared::{Command, Failure, Shared};
 use crate::error::{Error, Result};
-use crate::model::{JobInfo, MaxParallelism, OperatorUid};
+use crate::model::{JobInfo, MaxParallelism, OperatorUid, SourceEntry};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::{Receiver, Sender};
 use std::cell::RefCell;
@@ -37,6 +39,7 @@ pub(crate) struct Attempt {
     pub(crate) credits: Arc<Vec<AtomicU64>>,
     pub(crate) meters: Arc<Vec<Meter>>,
     pub(crate) failure: Arc<Failure>,
+    pub(crate) clock: Clock,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Sender<Event>,
 }
@@ -67,6 +70,7 @@ fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
         Arc::clone(&attempt.credits),
         Arc::clone(&attempt.meters),
         Arc::clone(&attempt.failure),
+        attempt.clock.clone(),
     ));
     let mut control = Control::build(worker, &shared);
     let data = worker.next_dataflow_index();
@@ -117,11 +121,18 @@ fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
 fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<()> {
     let graph = &attempt.graph;
     worker.dataflow::<u64, _, _>(|scope| {
-        let mut streams: Vec<EpochStream<'_>> = Vec::with_capacity(graph.nodes.len());
+        let mut streams: Vec<Vec<EpochStream<'_>>> = Vec::with_capacity(graph.nodes.len());
         let mut ordinal = 0;
+        let mut watermarks_ms: Vec<i64> = Vec::with_capacity(graph.nodes.len());
         for (id, node) in graph.nodes.iter().enumerate() {
             let name = graph.name(id);
             let uid = OperatorUid::new(&name).ok_or(Error::Stopped { what: "an operator without a name" })?;
+            // Where the savepoint's sources had come: what was late before is late again.
+            let watermark_ms = match &attempt.restore {
+                Some(savepoint) if node.inputs.is_empty() => source_watermark_ms(savepoint, &uid),
+                _ => node.inputs.iter().map(|input| watermarks_ms[input.node]).min().unwrap_or(BEFORE_ALL),
+            };
+            watermarks_ms.push(watermark_ms);
             let context = OpenContext {
                 job: &attempt.job,
                 uid,
@@ -132,17 +143,26 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                 max_parallelism: attempt.max_parallelism,
                 restore: attempt.restore.as_ref(),
                 meters: &attempt.meters,
+                sides: &node.sides,
+                clock: &attempt.clock,
+                watermark_ms,
             };
             ordinal += usize::from(node.role.has_part());
             streams.push(match (node.open)(&context, shared)? {
-                Opened::Source(source) => add_source(scope, name, id, source, shared),
+                Opened::Source(source) => vec![add_source(scope, name, id, source, shared)],
                 Opened::Operator(operator) => {
                     let wiring = Wiring {
                         name,
                         node: id,
-                        inputs: node.inputs.iter().map(|input| streams[*input].clone()).collect(),
+                        inputs: node
+                            .inputs
+                            .iter()
+                            .map(|input| streams[input.node][input.port].clone())
+                            .collect(),
                         exchanged: node.role == Role::Keyed,
                         scatters: node.role == Role::Scatter,
+                        sides: node.sides.len(),
+                        watermark_ms,
                     };
                     add_operator(scope, wiring, operator, shared)
                 }
@@ -150,6 +170,12 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
         }
         Ok(())
     })
+}
+
+/// Returns the watermark that a source had reached.
+fn source_watermark_ms(savepoint: &Savepoint, uid: &OperatorUid) -> i64 {
+    let source = savepoint.manifest().sources.iter().find(|source| source.uid == *uid);
+    source.and_then(SourceEntry::watermark_ms).unwrap_or(BEFORE_ALL)
 }
 
 /// An end of the control dataflow that takes messages.

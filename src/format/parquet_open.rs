@@ -114,6 +114,15 @@ impl ParquetFile {
         Ok(Self { source, path, columns, metadata, groups, hashes, stride })
     }
 
+    /// Returns the least value of the first leaf of the key in a row group, if that is an `i64` and the file says:
+    /// the time of the earliest timer.
+    pub(crate) fn first_time(&self, row_group: usize) -> Option<i64> {
+        match self.metadata.metadata().row_group(row_group).column(1).statistics() {
+            Some(Statistics::Int64(bounds)) => bounds.min_opt().copied(),
+            _ => None,
+        }
+    }
+
     /// Returns the number of key groups after which row groups end, if the writer had fixed it.
     pub(crate) fn stride(&self) -> Option<u16> {
         Some(self.stride).filter(|stride| *stride > 0)

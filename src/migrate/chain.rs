@@ -317,7 +317,7 @@ trait Step<S>: Send + Sync {
 impl<S: State, M: Migration> Step<S> for M {
     fn describe(&self) -> StepDescription {
         let from = Schema { version: SchemaVersion(M::FROM), data_type: M::From::data_type() };
-        StepDescription { name: short_name::<M>(), from, to: SchemaVersion(M::TO) }
+        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO) }
     }
 
     fn types(&self) -> (TypeId, TypeId) {
@@ -371,11 +371,4 @@ impl<S: State, T: State> OldReader<S> for Entry<T> {
         let (first, rest) = steps.split_first().expect("values that need no step are read as they are");
         first.run(&mut old, key, rest)
     }
-}
-
-/// Returns the last segment of a type's path, which names a migration for people.
-fn short_name<T>() -> String {
-    let name = std::any::type_name::<T>();
-    let plain = name.split('<').next().unwrap_or(name);
-    plain.rsplit("::").next().unwrap_or(plain).to_owned()
 }

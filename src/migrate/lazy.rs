@@ -30,6 +30,8 @@ pub struct Untouched<K: Key, S: State> {
     files: Vec<OldFile<K, S>>,
     /// Rows not taken; counts rows of other workers in row groups that are shared and not loaded yet.
     remaining: u64,
+    /// Those of them that have another schema than the job works with.
+    unmigrated: u64,
 }
 
 struct OldFile<K: Key, S: State> {
@@ -46,6 +48,10 @@ struct OldRowGroup<K: Key, S: State> {
     index: usize,
     /// The key groups of its rows.
     span: KeyGroupRange,
+    /// Of timers: the time of the earliest.
+    first_time: i64,
+    /// Of timers: whether they are known by their times.
+    handed_out: bool,
     /// Marks the rows that the heap has taken over.
     taken: Arc<Taken>,
     loaded: Option<Loaded<K, S>>,
@@ -81,7 +87,7 @@ impl Taken {
 impl<K: Key, S: State> Untouched<K, S> {
     /// Makes the untouched part of a state that is new to the savepoint: none.
     pub fn none(uid: OperatorUid, state: StateName, held: KeyGroupRange) -> Self {
-        Self { uid, state, held, files: Vec::new(), remaining: 0 }
+        Self { uid, state, held, files: Vec::new(), remaining: 0, unmigrated: 0 }
     }
 
     /// Adds a state file that lies at `path`, and whose values take `route` to the type of the job.
@@ -94,7 +100,17 @@ impl<K: Key, S: State> Untouched<K, S> {
                 let span = group.key_groups?;
                 span.intersection(self.held)?;
                 self.remaining += group.rows as u64;
-                Some(OldRowGroup { index, span, taken: Arc::default(), loaded: None })
+                self.unmigrated += if route.is_identity() { 0 } else { group.rows as u64 };
+                // A file that does not say is looked at at once.
+                let first_time = file.first_time(index).unwrap_or(i64::MIN);
+                Some(OldRowGroup {
+                    index,
+                    span,
+                    first_time,
+                    handed_out: false,
+                    taken: Arc::default(),
+                    loaded: None,
+                })
             })
             .collect();
         if !groups.is_empty() {
@@ -110,8 +126,7 @@ impl<K: Key, S: State> Untouched<K, S> {
 
     /// Returns how many of them have another schema than the job works with.
     pub fn unmigrated(&self) -> u64 {
-        let rows = |f: &OldFile<K, S>| f.groups.iter().map(|g| f.row_count(g)).sum::<usize>() as u64;
-        self.files.iter().filter(|f| !f.route.is_identity()).map(rows).sum()
+        self.unmigrated
     }
 
     /// Takes the value of `key` out, migrated; `None` if the key is not here, or a migration let it go.
@@ -128,7 +143,9 @@ impl<K: Key, S: State> Untouched<K, S> {
                     break;
                 }
                 let spare = file.load(index, held)?;
+                let is_old = !file.route.is_identity();
                 self.remaining -= spare;
+                self.unmigrated -= if is_old { spare } else { 0 };
                 let old = &mut file.groups[index];
                 let Some(loaded) = &old.loaded else { continue };
                 let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else {
@@ -140,10 +157,43 @@ impl<K: Key, S: State> Untouched<K, S> {
                     .map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?;
                 Arc::make_mut(&mut old.taken).insert(row);
                 self.remaining -= 1;
+                self.unmigrated -= u64::from(is_old);
                 return Ok(migrated);
             }
         }
         Ok(None)
+    }
+
+    /// Returns the least time of timers that [`load_until`](Self::load_until) has not handed out: where the first
+    /// field of the key is a time, as the key of timers is.
+    pub fn first_time(&self) -> Option<i64> {
+        let unseen =
+            |f: &OldFile<K, S>| f.groups.iter().filter(|g| !g.handed_out).map(|g| g.first_time).min();
+        self.files.iter().filter_map(unseen).min()
+    }
+
+    /// Hands out the timers of every row group whose first one is not later than `until_ms`; each row group once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if a file cannot be read.
+    pub fn load_until(&mut self, until_ms: i64, mut found: impl FnMut(K)) -> Result<()> {
+        for file in &mut self.files {
+            for index in 0..file.groups.len() {
+                if file.groups[index].handed_out || file.groups[index].first_time > until_ms {
+                    continue;
+                }
+                let spare = file.load(index, self.held)?;
+                self.remaining -= spare;
+                self.unmigrated -= if file.route.is_identity() { 0 } else { spare };
+                let old = &mut file.groups[index];
+                old.handed_out = true;
+                let Some(loaded) = &old.loaded else { continue };
+                let untaken = (0..loaded.rows.num_rows()).filter(|row| !old.taken.contains(*row));
+                untaken.for_each(|row| found(loaded.keys.read(row)));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the rows that are untouched now, to be read elsewhere while this goes on.

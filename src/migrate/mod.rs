@@ -72,4 +72,16 @@ pub trait Migration: Send + Sync + 'static {
     ///
     /// An error stops the job with the key and the value shown; nothing is changed then.
     fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError>;
+
+    /// Returns its name for people: that of its type.
+    fn name(&self) -> String {
+        short_name::<Self>()
+    }
+}
+
+/// Returns the last segment of a type's path.
+fn short_name<T: ?Sized>() -> String {
+    let name = std::any::type_name::<T>();
+    let plain = name.split('<').next().unwrap_or(name);
+    plain.rsplit("::").next().unwrap_or(plain).to_owned()
 }

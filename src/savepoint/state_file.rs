@@ -163,6 +163,15 @@ impl StateFile {
         self.inner.file.chunk_hashes(row_group)
     }
 
+    /// Returns the least time in a row group of timers, if the file says.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group.
+    pub fn first_time(&self, row_group: usize) -> Option<i64> {
+        self.inner.file.first_time(row_group)
+    }
+
     /// Returns the number of key groups at whose multiples row groups end, if the writer had fixed it.
     pub fn stride(&self) -> Option<u16> {
         self.inner.file.stride()

@@ -173,6 +173,15 @@ pub trait Key: State + Eq + Clone + Send {
         })
     }
 
+    /// Returns the hash that finds the key in a table, whose lowest and highest bits it needs.
+    ///
+    /// Unlike [`hash64`](Self::hash64) it is nobody's affair but the running job's.
+    #[doc(hidden)]
+    #[inline]
+    fn slot64(&self) -> u64 {
+        self.hash64()
+    }
+
     /// Compares two keys in the order of their encodings.
     fn compare(&self, other: &Self) -> Ordering {
         keys::with_buffer(|left| {
@@ -188,4 +197,12 @@ pub trait Key: State + Eq + Clone + Send {
     fn compare_row(&self, keys: &Self::Reader, row: usize) -> Ordering {
         self.compare(&keys.read(row))
     }
+}
+
+/// Returns the text of a key, for messages.
+pub(crate) fn shown_key<K: Key>(key: &K) -> String {
+    let mut builder = K::Builder::default();
+    let stored = builder.append(key).ok();
+    let value = stored.and_then(|()| crate::model::value_at(&builder.finish(None), &K::data_type(), 0).ok());
+    value.map_or_else(|| "that cannot be shown".to_owned(), |value| value.to_string())
 }

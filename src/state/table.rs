@@ -12,7 +12,7 @@
 //! ```
 
 use super::{Build as _, Key, Refused, State, append_row};
-use crate::model::{KeyGroup, KeyGroupRange, MaxParallelism};
+use crate::model::{KeyGroup, KeyGroupRange};
 use arrow::array::ArrayRef;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
@@ -20,7 +20,6 @@ use hashbrown::hash_table::Entry as Slot;
 /// The live values of one keyed state, for the key groups of one worker.
 pub struct Table<K: Key, S: State> {
     held: KeyGroupRange,
-    max_parallelism: MaxParallelism,
     groups: Vec<HashTable<Entry<K, S>>>,
     entries: usize,
     stamp: u32,
@@ -79,9 +78,9 @@ pub struct GroupImage {
 
 impl<K: Key, S: State> Table<K, S> {
     /// Makes an empty table for the key groups `held`.
-    pub fn new(held: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+    pub fn new(held: KeyGroupRange) -> Self {
         let groups = (0..held.count()).map(|_| HashTable::new()).collect();
-        Self { held, max_parallelism, groups, entries: 0, stamp: 1, scan: None }
+        Self { held, groups, entries: 0, stamp: 1, scan: None }
     }
 
     /// Returns the number of entries.
@@ -94,14 +93,16 @@ impl<K: Key, S: State> Table<K, S> {
         self.entries == 0
     }
 
-    /// Returns the key group of a key with this hash.
-    pub fn group_of(&self, hash: u64) -> KeyGroup {
-        KeyGroup::of_hash(hash, self.max_parallelism)
+    /// Returns whether there is an entry for `key`, of which `group` is the key group and `hash` the
+    /// [`slot64`](Key::slot64).
+    pub fn contains(&self, group: KeyGroup, hash: u64, key: &K) -> bool {
+        self.groups[self.index_of(group)].find(hash, |e| e.key == *key).is_some()
     }
 
     /// Lets `change` read and change the value of `key`; leaving `None` removes the key.
     ///
-    /// A key that has no entry gets what `absent` finds for it, which is called at most once.
+    /// `group` is the key's key group and `hash` its [`slot64`](Key::slot64). A key that has no entry gets what
+    /// `absent` finds for it, which is called at most once.
     ///
     /// # Errors
     ///
@@ -113,13 +114,13 @@ impl<K: Key, S: State> Table<K, S> {
     #[inline]
     pub fn update<R, E>(
         &mut self,
+        group: KeyGroup,
         hash: u64,
         key: &K,
-        absent: impl FnOnce(KeyGroup) -> Result<Option<S>, E>,
+        absent: impl FnOnce() -> Result<Option<S>, E>,
         change: impl FnOnce(&mut Option<S>) -> R,
     ) -> Result<R, E> {
-        let group = KeyGroup::of_hash(hash, self.max_parallelism);
-        let index = usize::from(group.index() - self.held.first().index());
+        let index = self.index_of(group);
         let stamp = self.stamp;
         let table = &mut self.groups[index];
         if let Some(scan) = &mut self.scan
@@ -130,7 +131,7 @@ impl<K: Key, S: State> Table<K, S> {
             // that were scanned come again, with the same values; none is missed.
             scan.bucket = 0;
         }
-        match table.entry(hash, |e| e.key == *key, |e| e.key.hash64()) {
+        match table.entry(hash, |e| e.key == *key, |e| e.key.slot64()) {
             Slot::Occupied(mut slot) => {
                 if slot.get().stamp != stamp {
                     if let Some(scan) = &mut self.scan {
@@ -146,7 +147,7 @@ impl<K: Key, S: State> Table<K, S> {
                 Ok(result)
             }
             Slot::Vacant(slot) => {
-                let mut value = absent(group)?;
+                let mut value = absent()?;
                 let result = change(&mut value);
                 if value.is_some() {
                     slot.insert(Entry { key: key.clone(), value, stamp });
@@ -155,6 +156,46 @@ impl<K: Key, S: State> Table<K, S> {
                 Ok(result)
             }
         }
+    }
+
+    /// Lets `look` see the value of `key`, which is not written: it belongs to the epoch that wrote it last.
+    ///
+    /// A value that `absent` finds for a key without entry becomes one.
+    ///
+    /// # Errors
+    ///
+    /// What `absent` returns.
+    ///
+    /// # Panics
+    ///
+    /// As [`update`](Self::update).
+    #[inline]
+    pub fn read<R, E>(
+        &mut self,
+        group: KeyGroup,
+        hash: u64,
+        key: &K,
+        absent: impl FnOnce() -> Result<Option<S>, E>,
+        look: impl FnOnce(Option<&S>) -> R,
+    ) -> Result<R, E> {
+        let table = &self.groups[self.index_of(group)];
+        if let Some(entry) = table.find(hash, |e| e.key == *key) {
+            return Ok(look(entry.value.as_ref()));
+        }
+        match absent()? {
+            None => Ok(look(None)),
+            found => self.update(group, hash, key, || Ok(found), |value| look(value.as_ref())),
+        }
+    }
+
+    /// Returns the place of the table of a key group.
+    ///
+    /// # Panics
+    ///
+    /// If another worker holds the group.
+    #[inline]
+    fn index_of(&self, group: KeyGroup) -> usize {
+        usize::from(group.index() - self.held.first().index())
     }
 
     /// Begins an image of the state as it is now; writes from now on do not show in it.
@@ -259,6 +300,7 @@ impl<K: Key, S: State> Columns<K, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::MaxParallelism;
     use crate::state::Read as _;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -266,13 +308,21 @@ mod tests {
     type Map = BTreeMap<u64, i64>;
 
     fn table(groups: u16) -> Table<u64, i64> {
-        let max = MaxParallelism::new(groups).unwrap();
-        Table::new(max.all(), max)
+        Table::new(MaxParallelism::new(groups).unwrap().all())
+    }
+
+    fn group_of(table: &Table<u64, i64>, key: u64) -> KeyGroup {
+        KeyGroup::of_hash(key.hash64(), MaxParallelism::new(table.groups.len() as u16).unwrap())
     }
 
     fn set(table: &mut Table<u64, i64>, key: u64, value: Option<i64>) {
-        let none = |_| Ok::<_, ()>(None);
-        table.update(key.hash64(), &key, none, |slot| *slot = value).unwrap();
+        let none = || Ok::<_, ()>(None);
+        table.update(group_of(table, key), key.slot64(), &key, none, |slot| *slot = value).unwrap();
+    }
+
+    fn get(table: &mut Table<u64, i64>, key: u64) -> Option<i64> {
+        let none = || Ok::<_, ()>(None);
+        table.read(group_of(table, key), key.slot64(), &key, none, |slot| slot.copied()).unwrap()
     }
 
     /// Collects an image, refusing a key that comes with two values.
@@ -293,8 +343,7 @@ mod tests {
         set(&mut table, 7, Some(1));
         set(&mut table, 7, None);
         assert_eq!(table.len(), 0);
-        let seen = table.update(7u64.hash64(), &7, |_| Ok::<_, ()>(None), |slot| *slot).unwrap();
-        assert_eq!(seen, None);
+        assert_eq!(get(&mut table, 7), None);
     }
 
     proptest! {
@@ -317,6 +366,7 @@ mod tests {
             table.begin_image();
             for (key, value, budget) in during {
                 set(&mut table, key, value);
+                prop_assert_eq!(get(&mut table, key), value);
                 table.scan(budget, |rows| collect(&mut image, &rows));
             }
             while table.scan(64, |rows| collect(&mut image, &rows)) {}

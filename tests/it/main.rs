@@ -42,6 +42,8 @@ mod operators;
 mod parquet_file;
 #[cfg(feature = "engine")]
 mod pit_stop;
+#[cfg(feature = "engine")]
+mod process;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;

@@ -2,12 +2,18 @@
 
 mod key_by;
 mod keyed;
+mod process;
 mod sink;
 mod source;
 mod stateless;
 
 pub(crate) use key_by::KeyBy;
-pub(crate) use keyed::{Keyed, KeyedSettings};
+pub(crate) use keyed::Keyed;
+pub use process::{
+    AggregatingState, CoProcess, Context, ListState, MapState, Process, ReducingState, States, Timer,
+    TimerHandle, ValueState,
+};
+pub(crate) use process::{Declarations, One, ProcessNode, Steps, Two};
 pub(crate) use sink::{SinkNode, TRANSACTIONS, transactions_schema};
 pub(crate) use source::{POSITIONS, SourceNode, SourceSettings, positions_schema};
 pub(crate) use stateless::Stateless;

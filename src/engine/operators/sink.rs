@@ -6,7 +6,7 @@ use crate::engine::graph::{OpenContext, undecodable};
 use crate::engine::image::{ImageOrder, ImageTasks, Outcome, Part, StateFileKind, write_list};
 use crate::engine::operator::{Operator, Outbox};
 use crate::error::{Error, Result};
-use crate::model::{Schema, SchemaVersion, StateName};
+use crate::model::{Schema, SchemaVersion, StateKind, StateName};
 use crate::state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +44,7 @@ impl<T: Record, S: Sink<T>> SinkNode<T, S> {
             ordinal: context.ordinal,
             uid: context.uid.clone(),
             state: StateName::new(TRANSACTIONS).ok_or(Error::Stopped { what: "a sink" })?,
+            kind: StateKind::List,
             worker: context.worker,
             max_parallelism: context.max_parallelism,
         };

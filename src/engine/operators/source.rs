@@ -10,7 +10,7 @@ use crate::engine::operator::{Outbox, Work};
 use crate::engine::runtime::SourceOperator;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::model::{Progress, Schema, SchemaVersion, SourcePosition, StateName};
+use crate::model::{Progress, Schema, SchemaVersion, SourcePosition, StateKind, StateName};
 use crate::state::State as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -138,6 +138,7 @@ impl<T: Record> SourceNode<T> {
             ordinal: context.ordinal,
             uid: context.uid.clone(),
             state,
+            kind: StateKind::List,
             worker: context.worker,
             max_parallelism: context.max_parallelism,
         };

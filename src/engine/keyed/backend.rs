@@ -1,0 +1,106 @@
+//! All keyed states of one operator instance, and the image of them while records go on.
+
+use super::state::AnyState;
+use crate::engine::graph::OpenContext;
+use crate::engine::image::{ImageOrder, ImageTasks, NodeImage};
+use crate::engine::meter::Meter;
+use crate::engine::operator::Work;
+use crate::error::Result;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// The number of buckets that are scanned between two looks at the clock.
+const SCAN_STEP: usize = 1024;
+/// How long an image may hold records up at a time: half as long as the records took, within these bounds.
+const SCAN_SLICE: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(250));
+
+/// The states of an instance, in the order in which they were declared.
+pub(crate) struct Backend {
+    states: Vec<Rc<RefCell<dyn AnyState>>>,
+    /// The state whose image is being taken; those before it are through.
+    imaging: Option<usize>,
+    /// When the image was last worked on.
+    scanned: Instant,
+    meters: Arc<Vec<Meter>>,
+    node: usize,
+    /// What the meters know of this instance.
+    metered: (i64, i64),
+}
+
+impl Backend {
+    pub(crate) fn new(context: &OpenContext<'_>) -> Self {
+        Self {
+            states: Vec::new(),
+            imaging: None,
+            scanned: Instant::now(),
+            meters: Arc::clone(context.meters),
+            node: context.node,
+            metered: (0, 0),
+        }
+    }
+
+    /// Adds a state, which the operator goes on to use.
+    #[expect(private_bounds, reason = "states are made in this module, and used outside of it")]
+    pub(crate) fn add<S: AnyState + 'static>(&mut self, state: S) -> Rc<RefCell<S>> {
+        let state = Rc::new(RefCell::new(state));
+        self.states.push(Rc::clone(&state) as Rc<RefCell<dyn AnyState>>);
+        state
+    }
+
+    /// Tells the meters how many entries there are.
+    pub(super) fn count(&mut self) {
+        let counts = self.states.iter().map(|state| state.borrow().counts());
+        let (entries, unmigrated) = counts.fold((0, 0), |(a, b), (c, d)| (a + c as i64, b + d as i64));
+        let meter = &self.meters[self.node];
+        meter.entries.fetch_add(entries - self.metered.0, Relaxed);
+        meter.unmigrated.fetch_add(unmigrated - self.metered.1, Relaxed);
+        self.metered = (entries, unmigrated);
+    }
+
+    /// Begins an image of all states as they are now.
+    pub(super) fn close(&mut self, order: &ImageOrder, tasks: &ImageTasks) -> Result<()> {
+        let images = self.states.iter().map(|state| state.borrow_mut().begin(order)).collect();
+        tasks.open(order.epoch, NodeImage::new(images))?;
+        self.imaging = Some(0);
+        Ok(())
+    }
+
+    /// Goes on with the image for a short while.
+    pub(super) fn work(&mut self, tasks: &ImageTasks) -> Result<Work> {
+        let Some(mut index) = self.imaging else { return Ok(Work::Done) };
+        let began = Instant::now();
+        let slice = ((began - self.scanned) / 2).clamp(SCAN_SLICE.0, SCAN_SLICE.1);
+        let mut sent = Ok(());
+        while let Some(state) = self.states.get(index) {
+            if began.elapsed() >= slice {
+                self.scanned = Instant::now();
+                return Ok(Work::More);
+            }
+            if tasks.is_full() {
+                return Ok(Work::Wait(Duration::from_micros(500)));
+            }
+            let more = state.borrow_mut().scan(SCAN_STEP, &mut |rows| {
+                if sent.is_ok() {
+                    sent = tasks.rows(index, rows);
+                }
+            });
+            std::mem::replace(&mut sent, Ok(()))?;
+            if !more {
+                index += 1;
+                self.imaging = Some(index);
+            }
+        }
+        self.imaging = None;
+        tasks.finish()?;
+        Ok(Work::Done)
+    }
+
+    /// Gives up the image that is being taken.
+    pub(super) fn abandon(&mut self) {
+        self.imaging = None;
+        self.states.iter().for_each(|state| state.borrow_mut().abandon());
+    }
+}

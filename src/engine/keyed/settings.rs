@@ -1,0 +1,96 @@
+//! What users say of a state, before the job runs.
+
+use crate::error::{BoxError, JobProblem};
+use crate::migrate::{Chain, Migration, StateDescription};
+use crate::model::{OperatorUid, StateKind, StateName, Value, key_problem};
+use crate::state::{Key, State};
+use std::collections::BTreeMap;
+
+/// The name of a state, its schema version, and the migrations that lead to its type.
+pub(crate) struct StateSettings<S: State> {
+    pub(crate) name: String,
+    pub(crate) chain: Chain<S>,
+}
+
+impl<S: State> Clone for StateSettings<S> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), chain: self.chain.clone() }
+    }
+}
+
+impl<S: State> StateSettings<S> {
+    /// Makes the settings of a state of which nothing else is said.
+    pub(crate) fn new(name: &str, version: u32) -> Self {
+        Self { name: name.to_owned(), chain: Chain::current(version) }
+    }
+
+    /// Adds a migration; one that makes `S` says which schema version `S` is.
+    pub(crate) fn migrate<M: Migration>(&mut self, migration: M) {
+        let chain = self.chain.clone().then(migration);
+        let makes_current = std::any::TypeId::of::<M::To>() == std::any::TypeId::of::<S>();
+        self.chain = if makes_current { chain.at_version(M::TO) } else { chain };
+    }
+
+    /// Says which schema version `S` is.
+    pub(crate) fn at_version(&mut self, version: u32) {
+        self.chain = self.chain.clone().at_version(version);
+    }
+
+    pub(crate) fn state_name(&self) -> Result<StateName, JobProblem> {
+        StateName::new(&self.name).ok_or_else(|| JobProblem::BadName { name: self.name.clone() })
+    }
+
+    /// Describes the state, refusing what cannot run.
+    pub(crate) fn describe<K: Key>(
+        &self,
+        uid: &OperatorUid,
+        kind: StateKind,
+    ) -> Result<StateDescription, JobProblem> {
+        let name = self.state_name()?;
+        if let Some(reason) = key_problem(&K::data_type()) {
+            return Err(JobProblem::BadState { uid: uid.to_string(), reason });
+        }
+        self.chain.check(uid.as_str())?;
+        Ok(self.chain.describe(name, kind, Some(K::data_type())))
+    }
+}
+
+/// Leads a list to its next version by leading each of its elements there; elements that are let go leave it.
+pub(crate) struct MigrateEach<M>(pub(crate) M);
+
+impl<M: Migration> Migration for MigrateEach<M> {
+    type From = Vec<M::From>;
+    type To = Vec<M::To>;
+    const FROM: u32 = M::FROM;
+    const TO: u32 = M::TO;
+
+    fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError> {
+        let elements = old.into_iter().filter_map(|element| self.0.migrate(key, element).transpose());
+        let elements = elements.collect::<Result<Vec<_>, _>>()?;
+        Ok((!elements.is_empty()).then_some(elements))
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+}
+
+/// Leads a map to its next version by leading each of its values there; entries that are let go leave it.
+pub(crate) struct MigrateEachValue<N, M>(pub(crate) M, pub(crate) std::marker::PhantomData<fn() -> N>);
+
+impl<N: Key + Ord, M: Migration> Migration for MigrateEachValue<N, M> {
+    type From = BTreeMap<N, M::From>;
+    type To = BTreeMap<N, M::To>;
+    const FROM: u32 = M::FROM;
+    const TO: u32 = M::TO;
+
+    fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError> {
+        let entry = |(name, value)| self.0.migrate(key, value).transpose().map(|new| Ok((name, new?)));
+        let entries = old.into_iter().filter_map(entry).collect::<Result<Self::To, BoxError>>()?;
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+}

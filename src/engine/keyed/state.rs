@@ -1,0 +1,244 @@
+//! One keyed state of one operator instance: live values on the heap, untouched ones where the savepoint left them.
+
+use super::StateSettings;
+use crate::engine::graph::OpenContext;
+use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
+use crate::error::{BoxError, Error, Result};
+use crate::migrate::lazy::Untouched;
+use crate::model::{KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, StateKind};
+use crate::state::table::{GroupImage, Table};
+use crate::state::{Key, State, shown_key};
+use std::cell::{Cell, RefCell};
+
+/// Where a key lies: the key group that it belongs to, and its hash in tables of keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) group: KeyGroup,
+    pub(crate) hash: u64,
+}
+
+impl Place {
+    /// Returns the place of a key whose [`hash64`](Key::hash64) is `hash`.
+    #[inline]
+    pub(crate) fn of_hash(hash: u64, max_parallelism: MaxParallelism) -> Self {
+        Self { group: KeyGroup::of_hash(hash, max_parallelism), hash }
+    }
+}
+
+/// A value a key, for the key groups of one worker.
+pub(crate) struct KeyedState<K: Key, S: State> {
+    table: Table<K, S>,
+    pub(super) untouched: Untouched<K, S>,
+    held: KeyGroupRange,
+    schema: Schema,
+    file: StateFileKind,
+}
+
+impl<K: Key, S: State> KeyedState<K, S> {
+    /// Opens the state where the savepoint left it.
+    pub(crate) fn open(
+        settings: &StateSettings<S>,
+        kind: StateKind,
+        context: &OpenContext<'_>,
+    ) -> Result<Self> {
+        let name = settings.state_name().map_err(|problem| context.problem(problem))?;
+        let uid = context.uid.clone();
+        let held = context.held()?;
+        let mut untouched = Untouched::none(uid.clone(), name.clone(), held);
+        let found = context.restore.and_then(|s| Some((s, s.manifest().operator(&uid)?.state(&name)?)));
+        if let Some((savepoint, entry)) = found {
+            for file in &entry.files {
+                if file.key_groups.is_none_or(|groups| groups.intersection(held).is_none()) {
+                    continue;
+                }
+                let schema = entry.schema_of(file);
+                let route =
+                    settings.chain.route(schema).map_err(|e| e.into_error(uid.clone(), name.clone()))?;
+                let path = format!("{}/{}", savepoint.location(), file.path);
+                untouched.add(savepoint.state_file(entry, file)?, path, schema.clone(), route);
+            }
+        }
+        Ok(Self {
+            table: Table::new(held),
+            untouched,
+            held,
+            schema: settings.chain.schema(),
+            file: StateFileKind {
+                ordinal: context.ordinal,
+                uid,
+                state: name,
+                kind,
+                worker: context.worker,
+                max_parallelism: context.max_parallelism,
+            },
+        })
+    }
+
+    /// Returns the place of a key with this [`hash64`](Key::hash64).
+    #[inline]
+    pub(crate) fn place(&self, hash: u64) -> Place {
+        Place::of_hash(hash, self.file.max_parallelism)
+    }
+
+    pub(crate) fn max_parallelism(&self) -> MaxParallelism {
+        self.file.max_parallelism
+    }
+
+    /// Returns whether the value of `key` is on the heap.
+    pub(crate) fn is_live(&self, at: Place, key: &K) -> bool {
+        self.table.contains(at.group, at.hash, key)
+    }
+
+    /// Lets `change` read and change the value of `key`, which is migrated if this is its first touch; leaving
+    /// `None` behind removes the key.
+    ///
+    /// # Errors
+    ///
+    /// If the value cannot be read or migrated.
+    #[inline]
+    pub(crate) fn update<R>(
+        &mut self,
+        at: Place,
+        key: &K,
+        change: impl FnOnce(&mut Option<S>) -> R,
+    ) -> Result<R> {
+        let Self { table, untouched, .. } = self;
+        table.update(at.group, at.hash, key, || untouched.take(at.group, key), change)
+    }
+
+    /// Lets `look` see the value of `key`, which does not count as written.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    #[inline]
+    pub(crate) fn read<R>(&mut self, at: Place, key: &K, look: impl FnOnce(Option<&S>) -> R) -> Result<R> {
+        let Self { table, untouched, .. } = self;
+        table.read(at.group, at.hash, key, || untouched.take(at.group, key), look)
+    }
+}
+
+/// A state to the backend, which knows no types.
+pub(super) trait AnyState {
+    /// Begins an image of the state as it is now.
+    fn begin(&mut self, order: &ImageOrder) -> KeyedImage;
+
+    /// Goes on with the image for so many buckets; returns whether there is more to do.
+    fn scan(&mut self, buckets: usize, done: &mut dyn FnMut(GroupImage)) -> bool;
+
+    /// Gives up the image that is being taken, if there is one.
+    fn abandon(&mut self);
+
+    /// Returns the number of entries, and how many of them wait for a migration.
+    fn counts(&self) -> (u64, u64);
+}
+
+impl<K: Key, S: State> AnyState for KeyedState<K, S> {
+    fn begin(&mut self, order: &ImageOrder) -> KeyedImage {
+        self.table.begin_image();
+        let size = (self.table.len() as u64 + self.untouched.remaining(), self.held.count());
+        KeyedImage::new::<K>(self.file.clone(), order, self.schema.clone(), self.untouched.image(), size)
+    }
+
+    fn scan(&mut self, buckets: usize, done: &mut dyn FnMut(GroupImage)) -> bool {
+        self.table.scan(buckets, done)
+    }
+
+    fn abandon(&mut self) {
+        self.table.abandon_image();
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.table.len() as u64 + self.untouched.remaining(), self.untouched.unmigrated())
+    }
+}
+
+/// The key that an operator is working on, which the handles of its states share.
+pub(crate) struct Current<K> {
+    key: RefCell<Option<K>>,
+    place: Cell<Place>,
+    max_parallelism: Cell<MaxParallelism>,
+}
+
+impl<K: Key> Current<K> {
+    pub(crate) fn new() -> Self {
+        let max_parallelism = MaxParallelism::DEFAULT;
+        Self {
+            key: RefCell::new(None),
+            place: Cell::new(Place::of_hash(0, max_parallelism)),
+            max_parallelism: Cell::new(max_parallelism),
+        }
+    }
+
+    /// Says how many key groups there are.
+    pub(crate) fn open(&self, max_parallelism: MaxParallelism) {
+        self.max_parallelism.set(max_parallelism);
+    }
+
+    /// Turns to another key.
+    #[inline]
+    pub(crate) fn set(&self, key: K, hash: u64) {
+        self.place.set(Place::of_hash(hash, self.max_parallelism.get()));
+        *self.key.borrow_mut() = Some(key);
+    }
+
+    #[inline]
+    pub(crate) fn place(&self) -> Place {
+        self.place.get()
+    }
+
+    /// Lets `then` use the key.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: states are used while a record or a timer of a key is.
+    #[inline]
+    pub(crate) fn with<R>(&self, then: impl FnOnce(&K) -> R) -> R {
+        then(self.key.borrow().as_ref().expect("keyed state is used for a record or a timer"))
+    }
+}
+
+/// Runs a user's function, so that whatever goes wrong in it is said to have gone wrong for `key`.
+///
+/// # Errors
+///
+/// What it returns: errors of pitlane as they are, others with operator and key.
+pub(crate) fn naming_key<K: Key, R>(
+    uid: &OperatorUid,
+    key: &K,
+    run: impl FnOnce() -> std::result::Result<R, BoxError>,
+) -> Result<R> {
+    run().map_err(|source| match source.downcast::<Error>() {
+        // State that cannot be read or migrated says all by itself.
+        Ok(error) => *error,
+        Err(source) => Error::UserFunction { uid: uid.clone(), key: shown_key(key), source },
+    })
+}
+
+thread_local! {
+    /// The key that was worked on when this thread panicked.
+    static BLAMED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Notes `key` if what runs until it is dropped panics; costs nothing otherwise.
+pub(crate) struct Blaming<'a, K: Key>(&'a K);
+
+/// Says that what comes next is done for `key`.
+#[inline]
+pub(crate) fn blaming<K: Key>(key: &K) -> Blaming<'_, K> {
+    Blaming(key)
+}
+
+impl<K: Key> Drop for Blaming<'_, K> {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            BLAMED.set(Some(shown_key(self.0)));
+        }
+    }
+}
+
+/// Takes the key that was worked on when this thread last panicked.
+pub(crate) fn blamed() -> Option<String> {
+    BLAMED.take()
+}
