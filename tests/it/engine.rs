@@ -171,7 +171,7 @@ fn an_operator_that_panics_stops_the_job_with_its_name() {
         .sink(FileSink::json_lines(dir.path().join("out")))
         .uid("out");
     let error = job.run(&RunOptions::in_dir(dir.path().join("data")).workers(2)).unwrap_err();
-    assert_eq!(error.to_string(), "operator `picky` panicked: 50 is too much");
+    assert_eq!(error.to_string(), "operator `picky` panicked on key 50: 50 is too much");
 }
 
 #[test]
