@@ -154,7 +154,9 @@ fn a_savepoint_has_the_timers_that_are_set_and_verifies() {
     let dir = tempfile::tempdir().unwrap();
     let options = RunOptions::in_dir(dir.path().join("data")).workers(2);
     let running = job(&dir.path().join("out")).start(&options).unwrap();
-    let taken = || running.status().operators.iter().find(|o| o.uid == "waiting").map_or(0, |o| o.records_in);
+    let taken = || {
+        running.status().operators.iter().find(|o| o.uid.as_str() == "waiting").map_or(0, |o| o.records_in)
+    };
     while taken() < 50 {
         std::thread::sleep(Duration::from_millis(1));
     }
