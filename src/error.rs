@@ -174,6 +174,10 @@ pub enum Error {
     #[error("cannot decode records from another process: {reason}")]
     Undecodable { reason: String },
 
+    /// Records are of a type that cannot leave the process.
+    #[error("operator `{operator}`: records for it cannot be sent to another process: {reason}")]
+    Unencodable { operator: String, reason: String },
+
     /// A user function failed.
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
@@ -344,6 +348,11 @@ impl Error {
                 "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
             }
             Self::Undecodable { .. } => "run the same binary in all processes".to_owned(),
+            Self::Unencodable { .. } => {
+                "let the type be written and read by serde as a whole; what serde writes is what crosses between \
+                 processes"
+                    .to_owned()
+            }
             Self::ShortInput { .. } => {
                 "give the job the input that the savepoint was taken on; a source goes on where it stopped".to_owned()
             }

@@ -4,13 +4,11 @@
 //! timestamps are epochs. Records are held as typed vectors behind a trait object: the runtime moves batches
 //! without knowing their types, and bytes are made only when a batch leaves the process.
 
+use super::cluster::codec::{self, CodecError};
 use crate::connectors::Record;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use std::any::Any;
-use std::io::Write;
-use timely::communication::Push;
-use timely::dataflow::channels::pushers::exchange::Distributor;
-use timely::dataflow::channels::{ContainerBytes, Message};
+use timely::bytes::arc::{Bytes, BytesMut};
 
 /// The watermark of a sender that holds none back: idle, or at the end of its input.
 pub(crate) const NONE_HELD: i64 = i64::MAX;
@@ -46,8 +44,8 @@ impl Batch {
 pub(crate) enum Payload {
     /// In this process.
     Typed(Box<dyn Records>),
-    /// From another process, not decoded yet.
-    Encoded { count: usize, bytes: Vec<u8> },
+    /// For another process, or from one and not decoded yet.
+    Encoded { count: usize, bytes: Bytes },
 }
 
 impl Payload {
@@ -67,14 +65,29 @@ impl Payload {
     /// # Panics
     ///
     /// If the edge carries another type: the typed API cannot connect such operators.
-    pub(crate) fn take<R: Records + DeserializeOwned>(self) -> Result<R, postcard::Error> {
+    pub(crate) fn take<R: Records>(self) -> Result<R, CodecError> {
         match self {
             Self::Typed(records) => {
                 let records = records.into_any().downcast();
                 Ok(*records.expect("an edge carries the type that its streams were given"))
             }
-            Self::Encoded { bytes, .. } => postcard::from_bytes(&bytes),
+            Self::Encoded { count, bytes } => {
+                let mut rest = &bytes[..];
+                let records = R::decode(&mut rest)?;
+                codec::finish(rest)?;
+                codec::expect_count(records.count(), count)?;
+                Ok(records)
+            }
         }
+    }
+
+    /// Returns the records as bytes, the way they leave the process.
+    pub(crate) fn encode(self, form: &mut Form) -> Result<Self, CodecError> {
+        let Self::Typed(records) = self else { return Ok(self) };
+        let mut bytes = Vec::with_capacity(form.size_bytes);
+        records.encode(form, &mut bytes)?;
+        form.size_bytes = bytes.len() + bytes.len() / 8;
+        Ok(Self::Encoded { count: records.count(), bytes: BytesMut::from(bytes).freeze() })
     }
 }
 
@@ -87,25 +100,75 @@ impl Clone for Payload {
     }
 }
 
+/// How the records of one edge become bytes.
+///
+/// Nearly all types take the plain form. One that can only be read where names are written out, such as an enum that
+/// serde tags inside its fields, is found out with the first batch, and travels with its names.
+#[derive(Debug, Default)]
+pub(crate) struct Form {
+    is_tried: bool,
+    with_names: bool,
+    /// About how many bytes a batch has.
+    size_bytes: usize,
+}
+
+/// What the bytes of records begin with.
+const PLAIN: u8 = 0;
+const WITH_NAMES: u8 = 1;
+
+impl Form {
+    /// Appends what is to be read as a `T`.
+    fn encode<T: DeserializeOwned>(
+        &mut self,
+        value: &impl Serialize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let start = out.len();
+        if !self.with_names {
+            out.push(PLAIN);
+            let plain = codec::encode(value, out);
+            let is_readable = || self.is_tried || codec::decode::<T>(&mut &out[start + 1..]).is_ok();
+            if plain.is_ok() && is_readable() {
+                self.is_tried = true;
+                return Ok(());
+            }
+            out.truncate(start);
+            self.with_names = true;
+        }
+        out.push(WITH_NAMES);
+        rmp_serde::encode::write_named(out, value).map_err(CodecError::new)
+    }
+}
+
+/// Reads what a [`Form`] has written.
+fn decode<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    match codec::decode(bytes)? {
+        PLAIN => codec::decode(bytes),
+        WITH_NAMES => rmp_serde::from_read(bytes).map_err(CodecError::new),
+        found => Err(CodecError::new(format_args!("found records in the form {found}"))),
+    }
+}
+
 /// A vector of records, or several of equal length.
 pub(crate) trait Records: Any + Send {
     fn count(&self) -> usize;
     fn duplicate(&self) -> Box<dyn Records>;
-    fn encode(&self) -> Vec<u8>;
+    fn encode(&self, form: &mut Form, out: &mut Vec<u8>) -> Result<(), CodecError>;
+    fn decode(bytes: &mut &[u8]) -> Result<Self, CodecError>
+    where
+        Self: Sized;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// Records with their event times; the times are empty where no event time was assigned.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(bound = "")]
+#[derive(Clone)]
 pub(crate) struct Rows<T: Record> {
     pub(crate) times_ms: Vec<i64>,
     pub(crate) records: Vec<T>,
 }
 
 /// Records with their keys, on the way to the worker that holds the keys.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(bound = "")]
+#[derive(Clone)]
 pub(crate) struct KeyedRows<K: Record, T: Record> {
     pub(crate) hashes: Vec<u64>,
     pub(crate) keys: Vec<K>,
@@ -124,6 +187,15 @@ impl<K: Record, T: Record> Default for KeyedRows<K, T> {
     }
 }
 
+impl<T: Record> Rows<T> {
+    fn new(times_ms: Vec<i64>, records: Vec<T>) -> Result<Self, CodecError> {
+        if !times_ms.is_empty() {
+            codec::expect_count(times_ms.len(), records.len())?;
+        }
+        Ok(Self { times_ms, records })
+    }
+}
+
 impl<K: Record, T: Record> KeyedRows<K, T> {
     /// Makes room for so many records more.
     pub(crate) fn reserve(&mut self, records: usize) {
@@ -133,106 +205,127 @@ impl<K: Record, T: Record> KeyedRows<K, T> {
     }
 }
 
-macro_rules! records {
-    ($type:ident<$($param:ident),+>, $self:ident => $count:expr) => {
-        impl<$($param: Record),+> Records for $type<$($param),+> {
-            fn count(&$self) -> usize {
-                $count
-            }
+impl<T: Record> Records for Rows<T> {
+    fn count(&self) -> usize {
+        self.records.len()
+    }
 
-            fn duplicate(&self) -> Box<dyn Records> {
-                Box::new(self.clone())
-            }
+    fn duplicate(&self) -> Box<dyn Records> {
+        Box::new(self.clone())
+    }
 
-            fn encode(&self) -> Vec<u8> {
-                // Encoding into memory fails only for types that refuse it themselves; the receiver then
-                // finds too few bytes and stops with an error of its own.
-                postcard::to_stdvec(self).unwrap_or_default()
-            }
+    fn encode(&self, form: &mut Form, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::encode_numbers(&self.times_ms, i64::to_le_bytes, out)?;
+        form.encode::<Vec<T>>(&self.records, out)
+    }
 
-            fn into_any(self: Box<Self>) -> Box<dyn Any> {
-                self
-            }
-        }
-    };
-}
+    fn decode(bytes: &mut &[u8]) -> Result<Self, CodecError> {
+        let times_ms = codec::decode_numbers(bytes, i64::from_le_bytes)?;
+        Rows::new(times_ms, decode(bytes)?)
+    }
 
-records!(Rows<T>, self => self.records.len());
-records!(KeyedRows<K, T>, self => self.rows.records.len());
-
-/// The container that timely moves: batches, counted as messages and not as records, since a header counts too.
-#[derive(Clone, Default)]
-pub(crate) struct Batches(pub(crate) Vec<Batch>);
-
-impl timely::Accountable for Batches {
-    fn record_count(&self) -> i64 {
-        self.0.len() as i64
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 
-/// What a batch is on the wire between processes.
-#[derive(Serialize, Deserialize)]
-struct WireBatch {
-    from: u32,
-    to: u32,
-    watermark_ms: i64,
-    records: Option<(usize, Vec<u8>)>,
+impl<K: Record, T: Record> Records for KeyedRows<K, T> {
+    fn count(&self) -> usize {
+        self.rows.count()
+    }
+
+    fn duplicate(&self) -> Box<dyn Records> {
+        Box::new(self.clone())
+    }
+
+    fn encode(&self, form: &mut Form, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec::encode_numbers(&self.hashes, u64::to_le_bytes, out)?;
+        codec::encode_numbers(&self.rows.times_ms, i64::to_le_bytes, out)?;
+        form.encode::<(Vec<K>, Vec<T>)>(&(&self.keys, &self.rows.records), out)
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Result<Self, CodecError> {
+        let hashes = codec::decode_numbers(bytes, u64::from_le_bytes)?;
+        let times_ms = codec::decode_numbers(bytes, i64::from_le_bytes)?;
+        let (keys, records): (Vec<K>, Vec<T>) = decode(bytes)?;
+        let rows = Rows::new(times_ms, records)?;
+        codec::expect_count(hashes.len(), rows.count())?;
+        codec::expect_count(keys.len(), rows.count())?;
+        Ok(Self { hashes, keys, rows })
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
 }
 
-impl Batches {
-    fn to_wire(&self) -> Vec<u8> {
-        let wire = |batch: &Batch| WireBatch {
-            from: batch.from,
-            to: batch.to,
-            watermark_ms: batch.watermark_ms,
-            records: batch.records.as_ref().map(|payload| match payload {
-                Payload::Typed(records) => (records.count(), records.encode()),
-                Payload::Encoded { count, bytes } => (*count, bytes.clone()),
-            }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    /// Serde can only read it where names are written out.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Opened { door: u32 },
+        Closed,
+    }
+
+    /// One field is left out now and then.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Sparse {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        number: u8,
+    }
+
+    fn there_and_back<R: Records>(records: R, form: &mut Form) -> R {
+        let payload = Payload::new(records).encode(form).unwrap();
+        assert!(matches!(payload, Payload::Encoded { .. }));
+        payload.take().map_err(|e| e.to_string()).unwrap()
+    }
+
+    fn rows<T: Record>(records: Vec<T>) -> Rows<T> {
+        Rows { times_ms: (0..records.len() as i64).collect(), records }
+    }
+
+    #[test]
+    fn bytes_that_are_cut_or_counted_wrong_are_no_records() {
+        let keyed = KeyedRows {
+            hashes: vec![1, 2],
+            keys: vec![1u8, 2],
+            rows: rows(vec!["a".to_owned(), "b".to_owned()]),
         };
-        postcard::to_stdvec(&self.0.iter().map(wire).collect::<Vec<_>>()).unwrap_or_default()
-    }
-}
-
-impl ContainerBytes for Batches {
-    fn from_bytes(bytes: timely::bytes::arc::Bytes) -> Self {
-        let wire: Vec<WireBatch> =
-            postcard::take_from_bytes(&bytes).expect("peers run the same binary and speak one encoding").0;
-        let batch = |wire: WireBatch| Batch {
-            from: wire.from,
-            to: wire.to,
-            watermark_ms: wire.watermark_ms,
-            records: wire.records.map(|(count, bytes)| Payload::Encoded { count, bytes }),
-        };
-        Self(wire.into_iter().map(batch).collect())
-    }
-
-    fn length_in_bytes(&self) -> usize {
-        self.to_wire().len().next_multiple_of(8)
-    }
-
-    fn into_bytes<W: Write>(&self, writer: &mut W) {
-        let mut bytes = self.to_wire();
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        writer.write_all(&bytes).expect("timely hands out a buffer of the length that was asked for");
-    }
-}
-
-/// Sends each batch to the worker that its header names.
-pub(crate) struct ToNamedWorker;
-
-impl Distributor<Batches> for ToNamedWorker {
-    fn partition<T: Clone, P: Push<Message<T, Batches>>>(
-        &mut self,
-        batches: &mut Batches,
-        time: &T,
-        pushers: &mut [P],
-    ) {
-        for batch in batches.0.drain(..) {
-            let to = batch.to as usize;
-            Message::push_at(&mut Batches(vec![batch]), time.clone(), &mut pushers[to]);
+        let mut form = Form::default();
+        let Ok(Payload::Encoded { bytes, .. }) = Payload::new(keyed).encode(&mut form) else { panic!() };
+        for end in 0..bytes.len() {
+            let cut = BytesMut::from(bytes[..end].to_vec()).freeze();
+            assert!(
+                Payload::Encoded { count: 2, bytes: cut }.take::<KeyedRows<u8, String>>().is_err(),
+                "{end}"
+            );
         }
+        let whole = |count| Payload::Encoded { count, bytes: bytes.clone() };
+        assert!(whole(3).take::<KeyedRows<u8, String>>().is_err(), "the header counts three");
+        assert_eq!(whole(2).take::<KeyedRows<u8, String>>().map_err(|e| e.to_string()).unwrap().keys, [1, 2]);
+        let crossed = KeyedRows { hashes: vec![1], keys: vec![1u8, 2], rows: rows(vec![5u64, 6]) };
+        let payload = Payload::new(crossed).encode(&mut form).unwrap_or_else(|e| panic!("{e}"));
+        assert!(payload.take::<KeyedRows<u8, u64>>().is_err(), "one hash for two records");
     }
 
-    fn flush<T: Clone, P: Push<Message<T, Batches>>>(&mut self, _time: &T, _pushers: &mut [P]) {}
+    #[test]
+    fn types_that_need_their_names_travel_with_them() {
+        let mut form = Form::default();
+        let sent = vec![Tagged::Closed, Tagged::Opened { door: 7 }];
+        assert_eq!(there_and_back(rows(sent.clone()), &mut form).records, sent);
+        assert!(form.with_names);
+        let mut form = Form::default();
+        let full = vec![Sparse { note: Some("x".to_owned()), number: 1 }];
+        assert_eq!(there_and_back(rows(full.clone()), &mut form).records, full);
+        assert!(!form.with_names, "nothing was left out so far");
+        let sparse = vec![Sparse { note: None, number: 2 }];
+        assert_eq!(there_and_back(rows(sparse.clone()), &mut form).records, sparse);
+        assert!(form.with_names);
+    }
 }

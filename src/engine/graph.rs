@@ -108,8 +108,8 @@ impl OpenContext<'_> {
     }
 }
 
-/// A batch from another process that is not what this one sends: the processes run different binaries.
-pub(crate) fn undecodable(error: postcard::Error) -> Error {
+/// A batch from another process that is not what this one sends.
+pub(crate) fn undecodable(error: impl std::fmt::Display) -> Error {
     Error::Undecodable { reason: error.to_string() }
 }
 

@@ -4,6 +4,7 @@ use super::board::{Board, JobFacts};
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::coordinator::{Coordinator, Event, JobEnd};
+use super::credits::Credits;
 use super::graph::Graph;
 use super::history::{self, History};
 use super::meter::Meter;
@@ -23,7 +24,6 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use timely::communication::WorkerGuards;
@@ -266,7 +266,7 @@ impl Job {
             max_parallelism,
             restore,
             start_epoch,
-            credits: Arc::new((0..options.workers).map(|_| AtomicU64::new(0)).collect()),
+            credits: Arc::new(Credits::of_one_process(options.workers)),
             meters,
             failure: Arc::clone(&failure),
             clock: options.clock.clone(),

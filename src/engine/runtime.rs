@@ -4,7 +4,9 @@
 //! input's frontier has passed the epoch, its records are all through: the operator closes the epoch, and the
 //! capability moves on. Sources are the ones that decide when an epoch ends, on command.
 
-use super::batch::{Batch, Batches, NONE_HELD, ToNamedWorker};
+use super::batch::{Batch, NONE_HELD};
+use super::exchange::{Batches, ToNamedWorker};
+use super::graph::undecodable;
 use super::image::{ImageOrder, ImageTasks};
 use super::keyed::blamed;
 use super::operator::{Operator, Outbox, Watermarks, Work};
@@ -59,7 +61,8 @@ pub(crate) fn add_operator<'scope>(
     let mut inputs: Vec<Box<dyn Pull>> = Vec::new();
     for input in wiring.inputs {
         inputs.push(if wiring.exchanged {
-            Box::new(builder.new_input(input, DistributorPact(|_| ToNamedWorker)))
+            let to_worker = ToNamedWorker::new(wiring.name.clone(), shared);
+            Box::new(builder.new_input(input, DistributorPact(move |_| to_worker)))
         } else {
             Box::new(builder.new_input(input, Pipeline))
         });
@@ -159,14 +162,9 @@ impl Instance {
         for (index, input) in inputs.iter_mut().enumerate() {
             input.pull(&mut |epoch, batch| {
                 self.shared.meters[self.node].records_in.fetch_add(batch.len() as u64, Relaxed);
-                if self.exchanged {
-                    // A stashed batch gives its credit back too: it is bounded by being one epoch ahead.
-                    self.shared.credits[batch.from as usize].fetch_sub(batch.len() as u64, Relaxed);
-                }
                 if epoch == self.epoch {
                     if result.is_ok() {
-                        result =
-                            receive(&mut *self.operator, &mut self.watermarks, &mut self.out, index, batch);
+                        result = self.receive(index, batch);
                     }
                 } else {
                     self.stash.entry(epoch).or_default().push((index, batch));
@@ -203,7 +201,25 @@ impl Instance {
         self.imaging(|operator, tasks| operator.close(&order, tasks))?;
         self.capabilities.iter_mut().for_each(|capability| capability.downgrade(&self.epoch));
         for (input, batch) in self.stash.remove(&self.epoch).unwrap_or_default() {
-            receive(&mut *self.operator, &mut self.watermarks, &mut self.out, input, batch)?;
+            self.receive(input, batch)?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, input: usize, batch: Batch) -> Result<()> {
+        if self.exchanged {
+            if batch.from as usize >= self.shared.peers {
+                return Err(undecodable(format_args!("found a batch from worker {}", batch.from)));
+            }
+            self.shared.credits.taken(batch.from as usize, batch.len() as u64);
+        }
+        if let Some(records) = batch.records {
+            self.operator.receive(input, records, &mut self.out)?;
+        }
+        let watermark_ms = self.watermarks.hear(input, batch.from, batch.watermark_ms);
+        if watermark_ms > self.out.watermark_ms() {
+            self.operator.advance(watermark_ms, &mut self.out)?;
+            self.out.advance(watermark_ms);
         }
         Ok(())
     }
@@ -246,31 +262,13 @@ impl Instance {
             }
             let sent = self.shared.count_out(self.node, &batches);
             if self.scatters {
-                self.shared.credits[self.shared.worker].fetch_add(sent, Relaxed);
+                self.shared.credits.sent(self.shared.worker, sent);
             }
             let mut session = output.activate();
             session.session_with_builder(capability).give_container(&mut Batches(batches));
         }
         Ok(())
     }
-}
-
-fn receive(
-    operator: &mut dyn Operator,
-    watermarks: &mut Watermarks,
-    out: &mut Outbox,
-    input: usize,
-    batch: Batch,
-) -> Result<()> {
-    if let Some(records) = batch.records {
-        operator.receive(input, records, out)?;
-    }
-    let watermark_ms = watermarks.hear(input, batch.from, batch.watermark_ms);
-    if watermark_ms > out.watermark_ms() {
-        operator.advance(watermark_ms, out)?;
-        out.advance(watermark_ms);
-    }
-    Ok(())
 }
 
 /// An operator without inputs: it decides what comes next, and ends epochs when it is told to.

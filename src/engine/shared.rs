@@ -2,19 +2,17 @@
 
 use super::batch::Batch;
 use super::clock::Clock;
+use super::credits::Credits;
 use super::image::{ImageOrder, ImageTasks, ImageThread, TaskDone};
 use super::meter::Meter;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use timely::scheduling::Activator;
-
-/// The most records that one worker may have under way to others.
-const CREDIT: u64 = 128 * 1024;
 
 /// What the coordinator tells every worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +36,7 @@ pub(crate) struct Shared {
     /// The epoch that sources are to be in.
     pub(crate) target_epoch: Cell<u64>,
     pub(crate) activators: RefCell<Vec<Activator>>,
-    /// Records under way, by the worker that sent them.
-    pub(crate) credits: Arc<Vec<AtomicU64>>,
+    pub(crate) credits: Arc<Credits>,
     pub(crate) meters: Arc<Vec<Meter>>,
     pub(crate) images: ImageThread,
     orders: RefCell<BTreeMap<u64, ImageOrder>>,
@@ -62,14 +59,14 @@ impl Shared {
         worker: usize,
         start_epoch: u64,
         images: ImageThread,
-        credits: Arc<Vec<AtomicU64>>,
+        credits: Arc<Credits>,
         meters: Arc<Vec<Meter>>,
         failure: Arc<Failure>,
         clock: Clock,
     ) -> Self {
         Self {
             worker,
-            peers: credits.len(),
+            peers: credits.workers(),
             start_epoch,
             target_epoch: Cell::new(start_epoch),
             activators: RefCell::default(),
@@ -160,7 +157,7 @@ impl Shared {
     }
 
     pub(crate) fn out_of_credit(&self) -> bool {
-        self.credits[self.worker].load(Relaxed) > CREDIT
+        self.credits.are_used_up(self.worker)
     }
 
     /// Counts a source that has something to read.

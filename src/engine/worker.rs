@@ -6,6 +6,7 @@
 use super::batch::BEFORE_ALL;
 use super::clock::Clock;
 use super::coordinator::{Event, Report};
+use super::credits::Credits;
 use super::graph::{Graph, OpenContext, Opened, Role};
 use super::image::{ImageThread, Outcome};
 use super::meter::Meter;
@@ -18,7 +19,6 @@ use crossbeam_channel::{Receiver, Sender};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
@@ -36,7 +36,7 @@ pub(crate) struct Attempt {
     pub(crate) max_parallelism: MaxParallelism,
     pub(crate) restore: Option<Savepoint>,
     pub(crate) start_epoch: u64,
-    pub(crate) credits: Arc<Vec<AtomicU64>>,
+    pub(crate) credits: Arc<Credits>,
     pub(crate) meters: Arc<Vec<Meter>>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) clock: Clock,

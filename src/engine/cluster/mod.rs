@@ -1,0 +1,3 @@
+//! A job in several processes.
+
+pub(crate) mod codec;
