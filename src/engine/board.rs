@@ -9,7 +9,9 @@ use crate::control::{
 };
 use crate::error::{Error, shown};
 use crate::migrate::OperatorDescription;
-use crate::model::{ImageKind, JobInfo, Manifest, MaxParallelism, OperatorUid, SavepointId, SourceEntry};
+use crate::model::{
+    ImageKind, JobInfo, Manifest, MaxParallelism, MigrationRecord, OperatorUid, SavepointId, SourceEntry,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct JobFacts {
     pub(crate) job: JobInfo,
     pub(crate) parent: Option<SavepointId>,
+    /// What the state of the job went through, or goes through when it is touched.
+    pub(crate) migrations: Vec<MigrationRecord>,
     pub(crate) max_parallelism: MaxParallelism,
     pub(crate) workers: usize,
     /// Operators with a part in every image: position in the graph, role, description.

@@ -531,6 +531,7 @@ impl Coordinator {
             parallelism: facts.workers as u32,
             sources,
             operators,
+            migrations: facts.migrations.clone(),
             unknown: serde_json::Map::new(),
         }
     }

@@ -292,6 +292,7 @@ mod tests {
             parallelism: 1,
             sources: Vec::new(),
             operators: Vec::new(),
+            migrations: Default::default(),
             unknown: Default::default(),
         })
     }

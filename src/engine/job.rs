@@ -16,7 +16,7 @@ use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
 use crate::control::{JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{JobDescription, plan};
+use crate::migrate::{JobDescription, lineage, plan};
 use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateEntry, StateKind};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::Sender;
@@ -222,6 +222,8 @@ impl Job {
         recover_sinks(&graph, &job, restore.iter().chain(&last))?;
         let meters: Arc<Vec<Meter>> =
             Arc::new(graph.nodes.iter().map(|_| Meter::new(options.workers)).collect());
+        let migrations =
+            restore.as_ref().map_or_else(Vec::new, |s| lineage(s.manifest(), s.id(), &description));
         let mut described = description.operators.into_iter();
         let operators = graph.operators()?;
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
@@ -230,6 +232,7 @@ impl Job {
         let facts = Arc::new(JobFacts {
             job: job.clone(),
             parent: restore.as_ref().map(|s| s.id().clone()),
+            migrations,
             max_parallelism,
             workers: options.workers,
             parts,

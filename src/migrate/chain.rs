@@ -92,7 +92,7 @@ impl<S: State> Chain<S> {
         let current = &self.inner.current;
         let end = (current.clone(), TypeId::of::<S>(), "the state's type".to_owned());
         for (i, step) in self.inner.steps.iter().enumerate() {
-            let StepDescription { name, from, to } = step.describe();
+            let StepDescription { name, from, to, .. } = step.describe();
             if from.version >= to {
                 return broken(format!("`{name}` leads from version {} to {to}", from.version));
             }
@@ -317,7 +317,7 @@ trait Step<S>: Send + Sync {
 impl<S: State, M: Migration> Step<S> for M {
     fn describe(&self) -> StepDescription {
         let from = Schema { version: SchemaVersion(M::FROM), data_type: M::From::data_type() };
-        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO) }
+        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO), revision: M::REVISION }
     }
 
     fn types(&self) -> (TypeId, TypeId) {

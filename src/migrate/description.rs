@@ -5,9 +5,10 @@
 
 use crate::error::Error;
 use crate::model::{
-    DataType, JobName, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
+    DataType, Digest, JobName, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// The version of the description that this program writes and the latest that it reads.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -62,6 +63,19 @@ pub struct StepDescription {
     pub from: Schema,
     /// The schema version that it leads to.
     pub to: SchemaVersion,
+    /// Counts the changes of what it does.
+    pub revision: u32,
+}
+
+impl StepDescription {
+    /// Returns what tells the migration from others of its name: a hash over its name, its versions, the type that it
+    /// takes and its revision.
+    pub fn checksum(&self) -> Digest {
+        let Self { name, from, to, revision } = self;
+        let fingerprint = Digest(from.fingerprint().0);
+        let text = format!("migration {name:?} {} {fingerprint} {to} {revision}", from.version);
+        Digest(Sha256::digest(text.as_bytes()).into())
+    }
 }
 
 impl StateDescription {
@@ -145,11 +159,22 @@ struct StepV1 {
     name: String,
     from: SchemaV1,
     to: SchemaVersion,
+    #[serde(default = "first_revision")]
+    revision: u32,
+}
+
+fn first_revision() -> u32 {
+    1
 }
 
 impl From<&JobDescription> for JobV1 {
     fn from(job: &JobDescription) -> Self {
-        let step = |s: &StepDescription| StepV1 { name: s.name.clone(), from: (&s.from).into(), to: s.to };
+        let step = |s: &StepDescription| StepV1 {
+            name: s.name.clone(),
+            from: (&s.from).into(),
+            to: s.to,
+            revision: s.revision,
+        };
         let state = |s: &StateDescription| StateV1 {
             name: s.name.to_string(),
             kind: s.kind.as_str().to_owned(),
@@ -214,7 +239,8 @@ impl OperatorV1 {
 
 impl StateV1 {
     fn check(self) -> Result<StateDescription, Wrong> {
-        let step = |s: StepV1| StepDescription { name: s.name, from: s.from.into(), to: s.to };
+        let step =
+            |s: StepV1| StepDescription { name: s.name, from: s.from.into(), to: s.to, revision: s.revision };
         let kind = StateKind::parse(&self.kind);
         Ok(StateDescription {
             name: StateName::new(&self.name).ok_or_else(|| not_a_name(&self.name))?,
@@ -248,6 +274,7 @@ mod tests {
                 name: "ActivationToV2".to_owned(),
                 from: v1,
                 to: SchemaVersion(2),
+                revision: 1,
             }],
         };
         JobDescription {

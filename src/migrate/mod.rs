@@ -8,6 +8,7 @@ mod chain;
 mod description;
 mod insert;
 pub mod lazy;
+mod lineage;
 mod plan;
 mod plan_text;
 mod project;
@@ -20,6 +21,7 @@ mod tests;
 pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 pub use insert::KeyedRows;
+pub use lineage::{ChangedMigration, changed_migrations, lineage};
 pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
 pub use project::project;
 pub use route::{RouteDecision, RouteError, route_over};
@@ -65,6 +67,12 @@ pub trait Migration: Send + Sync + 'static {
     const FROM: u32 = <Self::From as State>::VERSION;
     /// The schema version that it makes.
     const TO: u32 = <Self::To as State>::VERSION;
+    /// Counts the changes of what it does: a new one makes it another migration.
+    ///
+    /// Savepoints note name, types and revision of what their state went through. A migration that was used and is
+    /// changed under the same revision would give one version two meanings, and nobody could tell; with a new one it
+    /// is noticed.
+    const REVISION: u32 = 1;
 
     /// Makes the new value; `None` lets the key go.
     ///

@@ -99,6 +99,8 @@ pub struct Manifest {
     pub sources: Vec<SourceEntry>,
     /// The state, by operator.
     pub operators: Vec<OperatorEntry>,
+    /// What its state went through on the way here, oldest first.
+    pub migrations: Vec<MigrationRecord>,
     /// Members that this version does not know; kept on rewrite.
     pub unknown: Map<String, Json>,
 }
@@ -114,6 +116,33 @@ pub struct JobInfo {
     pub branch: String,
     /// Counts the starts of the job on this branch, from 1.
     pub attempt: u64,
+}
+
+/// A migration that state of a savepoint went through, or an operator that it was renamed from or left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationRecord {
+    /// What the migration is called: the name of its type in the job's code, or of the file that it was written in.
+    pub name: String,
+    /// Tells it from others of the same name: the same for the same migration, another one once it is changed.
+    pub checksum: Digest,
+    /// The operator, by the uid that it had then.
+    pub uid: OperatorUid,
+    /// The state; none if it is about the whole operator.
+    pub state: Option<StateName>,
+    /// The schema versions that it led between; none if it left the values alone.
+    pub versions: Option<(SchemaVersion, SchemaVersion)>,
+    /// The savepoint that it was applied to.
+    pub savepoint: Option<SavepointId>,
+    /// What it did, in words.
+    pub what: String,
+}
+
+impl MigrationRecord {
+    /// Returns whether both are about one migration of one state, whatever they say that it did.
+    pub fn is_of(&self, other: &Self) -> bool {
+        let identity = |r: &Self| (r.name.clone(), r.uid.clone(), r.state.clone(), r.versions);
+        identity(self) == identity(other)
+    }
 }
 
 /// Where one source resumes.

@@ -31,8 +31,8 @@ pub(crate) use key_encoding::{encode_bytes, encode_signed};
 pub use key_encoding::{encode_value, key_problem};
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, hash_key};
 pub use manifest::{
-    Digest, Epoch, FileEntry, ImageKind, JobInfo, Manifest, OperatorEntry, SavepointId, SourceEntry,
-    SourcePosition, StateEntry, StateKind,
+    Digest, Epoch, FileEntry, ImageKind, JobInfo, Manifest, MigrationRecord, OperatorEntry, SavepointId,
+    SourceEntry, SourcePosition, StateEntry, StateKind,
 };
 pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use progress::Progress;

@@ -10,6 +10,7 @@ mod salvage;
 mod scan;
 mod sort;
 mod state_file;
+mod take_over;
 mod verify;
 mod verify_rows;
 mod writer;
@@ -23,6 +24,7 @@ pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to}
 pub use scan::{Batches, Scan, ScanBatch};
 pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};
+pub use take_over::Taken;
 pub use verify::{Depth, Problem, Report, verify};
 pub(crate) use writer::check_sealed;
 pub use writer::{StateFileWriter, dispose, publish};

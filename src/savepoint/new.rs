@@ -294,6 +294,7 @@ impl SavepointWriter {
             parallelism: 1,
             sources: self.sources.clone(),
             operators: states.operators.clone(),
+            migrations: Vec::new(),
             unknown: serde_json::Map::new(),
         };
         let sealed = seal(&manifest);

@@ -6,6 +6,7 @@
 use super::{Blob, NewFile, Store};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a call fails, and those after it.
@@ -169,6 +170,18 @@ impl Store for FaultyStore {
 
     fn describe(&self, path: &str) -> String {
         self.inner.describe(path)
+    }
+
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        self.inner.local_path(path)
+    }
+
+    fn link(&self, from: &Path, path: &str) -> io::Result<()> {
+        let Some(failing) = self.step("link", path) else { return self.inner.link(from, path) };
+        if failing.is_done() {
+            self.inner.link(from, path)?;
+        }
+        Err(failing.error())
     }
 }
 

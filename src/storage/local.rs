@@ -194,6 +194,17 @@ impl Store for LocalStore {
             path => crate::error::shown(&self.shown.join(path)),
         }
     }
+
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        let place = self.root.join(checked(path).ok()?);
+        // A second name of a symbolic link would lead elsewhere.
+        self.direct(&place).is_ok().then_some(place)
+    }
+
+    fn link(&self, from: &Path, path: &str) -> io::Result<()> {
+        let ((), place) = self.in_directory(path, |place| fs::hard_link(from, place))?;
+        self.sync_directories(&place)
+    }
 }
 
 #[derive(Debug)]

@@ -13,7 +13,8 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A place that holds files.
@@ -45,6 +46,62 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Shows where the store is, for messages.
     fn describe(&self, path: &str) -> String;
+
+    /// Returns where a file lies in the local file system, if it does.
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        let _ = path;
+        None
+    }
+
+    /// Gives a file of the local file system a second name in this store, durable like a finished file.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if there is a file of that name; `Unsupported` or `CrossesDevices` where bytes must be copied.
+    fn link(&self, from: &Path, path: &str) -> io::Result<()> {
+        let _ = (from, path);
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// What is copied from one store to another at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Puts a finished file of one store into another, or under another path: as a second name of the same bytes where the
+/// file system has that, as a copy elsewhere. Each byte that is copied is shown to `seen`, in order.
+///
+/// Returns whether it was copied.
+///
+/// # Errors
+///
+/// `AlreadyExists` if there is a file of that name; what reading and writing say.
+pub fn take_over(
+    (from, from_path): (&dyn Store, &str),
+    (to, to_path): (&dyn Store, &str),
+    mut seen: impl FnMut(&[u8]),
+) -> io::Result<bool> {
+    let linked = from.local_path(from_path).map(|place| to.link(&place, to_path));
+    match linked {
+        Some(Ok(())) => return Ok(false),
+        Some(Err(error)) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::StorageFull) => {
+            return Err(error);
+        }
+        // Other devices, file systems without links, files with too many names: bytes can be copied still.
+        Some(Err(_)) | None => {}
+    }
+    let blob = from.open(from_path)?;
+    let mut file = to.create(to_path)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut offset = 0;
+    while offset < blob.size() {
+        let length = (blob.size() - offset).min(PIECE_BYTES as u64) as usize;
+        blob.read_exact_at(&mut piece[..length], offset)?;
+        seen(&piece[..length]);
+        file.write_all(&piece[..length])?;
+        offset += length as u64;
+    }
+    file.finish()?;
+    Ok(true)
 }
 
 /// A file that is being written.
@@ -112,6 +169,46 @@ mod tests {
             for (length, offset) in [(4, 0), (1, 3), (1, u64::MAX)] {
                 let error = blob.read_exact_at(&mut vec![0; length], offset).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{length} at {offset}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_taken_over_never_replaces_another() {
+        every_store(|to| {
+            let directory = tempfile::tempdir().unwrap();
+            let from = LocalStore::open(directory.path()).unwrap();
+            from.create_new("a", b"new").unwrap();
+            to.create_new("d/a", b"old").unwrap();
+            let error = take_over((&from, "a"), (to, "d/a"), |_| {}).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            assert_eq!(to.open("d/a").unwrap().size(), 3);
+            assert_eq!(to.list("").unwrap(), ["d/a"]);
+        });
+    }
+
+    #[test]
+    fn a_file_is_taken_over_as_a_second_name_or_as_a_copy() {
+        every_store(|to| {
+            let bytes: Vec<u8> = (0..3 << 19).map(|i| i as u8).collect();
+            let directory = tempfile::tempdir().unwrap();
+            let local = LocalStore::open(directory.path()).unwrap();
+            let memory = MemoryStore::new();
+            for (name, from) in [("local", &local as &dyn Store), ("memory", &memory)] {
+                from.create_new("deep/file", &bytes).unwrap();
+                let mut seen = Vec::new();
+                let is_copied =
+                    take_over((from, "deep/file"), (to, name), |piece| seen.extend_from_slice(piece))
+                        .unwrap();
+                let no_links =
+                    |store: &dyn Store| store.local_path(name).or(store.local_path("deep/file")).is_none();
+                assert_eq!(is_copied, no_links(from) || no_links(to));
+                assert_eq!(seen.len(), if is_copied { bytes.len() } else { 0 });
+                from.delete("deep/file").unwrap();
+                let blob = to.open(name).unwrap();
+                let mut read = vec![0; blob.size() as usize];
+                blob.read_exact_at(&mut read, 0).unwrap();
+                assert!(read == bytes, "{name}");
             }
         });
     }

@@ -300,3 +300,50 @@ fn a_split_with_two_positions_is_refused() {
     let position = json.pointer("/sources/0/positions/0").unwrap().clone();
     refused("MF-14", "/sources/0/positions", json!([position.clone(), position]));
 }
+
+fn migration() -> Json {
+    json!({
+        "name": "ActivationToV2",
+        "checksum": "0f".repeat(32),
+        "operator": "motion-alarm",
+        "state": "activation",
+        "from": 1,
+        "to": 2,
+        "savepoint": "00112233aabbccdd",
+        "what": "each key when it is first touched",
+    })
+}
+
+/// Clause MF-17.
+#[test]
+fn a_record_of_a_migration_that_is_none_is_refused() {
+    let broken = |clause: &str, member: &str, value: Json| {
+        let mut record = migration();
+        record[member] = value;
+        refused_with(clause, "", "migrations", json!([record]));
+    };
+    broken("MF-10", "checksum", json!("0F".repeat(32)));
+    broken("MF-10", "savepoint", json!("42"));
+    broken("MF-8", "operator", json!(""));
+    broken("MF-8", "state", json!(" a"));
+    broken("MF-6", "what", json!(7));
+    for end in ["from", "to"] {
+        let mut record = migration();
+        record.as_object_mut().unwrap().remove(end);
+        refused_with("MF-17", "", "migrations", json!([record]));
+    }
+}
+
+/// Clause MF-17.
+#[test]
+fn records_of_migrations_are_kept() {
+    let mut json = sample();
+    let whole =
+        json!({"name": "left", "checksum": "aa".repeat(32), "operator": "print-old", "what": "dropped"});
+    json["migrations"] = json!([migration(), whole]);
+    let bytes = with_root(json);
+    let (manifest, _) = parse(&bytes, "manifest.json").unwrap();
+    assert_eq!(manifest.migrations.len(), 2);
+    assert_eq!(manifest.migrations[1].versions, None);
+    assert_eq!(String::from_utf8(seal(&manifest).bytes), String::from_utf8(bytes));
+}

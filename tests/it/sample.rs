@@ -232,6 +232,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
                 }],
             },
         ],
+        migrations: Vec::new(),
         unknown: serde_json::Map::new(),
     }
 }

@@ -129,6 +129,8 @@ def read_manifest(data):
             if "watermark_ms" in position:
                 number(position["watermark_ms"], -(1 << 63), (1 << 63) - 1)
         once((position["split"] for position in source["positions"]), "MF-14")
+    for migration in manifest.get("migrations", []):
+        check_migration(migration)
     once((source["uid"] for source in manifest["sources"]), "MF-8")
     once((members(operator, ["uid", "kind", "states"])["uid"] for operator in manifest["operators"]), "MF-8")
     files = []
@@ -142,6 +144,20 @@ def read_manifest(data):
     check(sum(number(file["rows"]) for file in files) < 1 << 64, "MF-10", "many rows")
     check(sum(number(file["size_bytes"]) for file in files) < 1 << 64, "MF-10", "many bytes")
     return manifest
+
+
+def check_migration(migration):
+    """MF-17."""
+    members(migration, ["name", "checksum", "operator", "what"])
+    check(isinstance(migration["name"], str) and isinstance(migration["what"], str), "MF-6", "a migration without text")
+    digest(migration["checksum"]), name(migration["operator"])
+    if "state" in migration:
+        name(migration["state"])
+    if "savepoint" in migration:
+        digest(migration["savepoint"], 16)
+    check(("from" in migration) == ("to" in migration), "MF-17", "one of `from` and `to`")
+    for version in (migration.get("from", 0), migration.get("to", 0)):
+        check(isinstance(version, int) and 0 <= version < 1 << 32, "MF-6", f"the schema version {version!r}")
 
 
 def check_state(state, manifest):

@@ -9,8 +9,8 @@ use super::manifest::{Door, FORMAT, MIXED_SCHEMAS};
 use super::type_json;
 use crate::error::Result;
 use crate::model::{
-    Digest, FileEntry, ImageKind, Manifest, OperatorEntry, Schema, SourceEntry, SourcePosition, StateEntry,
-    StateKind,
+    Digest, FileEntry, ImageKind, Manifest, MigrationRecord, OperatorEntry, Schema, SourceEntry,
+    SourcePosition, StateEntry, StateKind,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value as Json, json};
@@ -30,6 +30,8 @@ struct ManifestV1 {
     parallelism: u32,
     sources: Vec<SourceV1>,
     operators: Vec<OperatorV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    migrations: Vec<MigrationV1>,
     #[serde(flatten)]
     unknown: Map<String, Json>,
 }
@@ -47,6 +49,22 @@ struct JobV1 {
     release: String,
     branch: String,
     attempt: Count,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MigrationV1 {
+    name: String,
+    checksum: String,
+    operator: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    savepoint: Option<String>,
+    what: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -189,7 +207,23 @@ impl From<&Manifest> for ManifestV1 {
             parallelism: manifest.parallelism,
             sources: manifest.sources.iter().map(Into::into).collect(),
             operators: manifest.operators.iter().map(Into::into).collect(),
+            migrations: manifest.migrations.iter().map(Into::into).collect(),
             unknown: Map::new(),
+        }
+    }
+}
+
+impl From<&MigrationRecord> for MigrationV1 {
+    fn from(record: &MigrationRecord) -> Self {
+        Self {
+            name: record.name.clone(),
+            checksum: record.checksum.to_string(),
+            operator: record.uid.to_string(),
+            state: record.state.as_ref().map(ToString::to_string),
+            from: record.versions.map(|(from, _)| from.0),
+            to: record.versions.map(|(_, to)| to.0),
+            savepoint: record.savepoint.as_ref().map(ToString::to_string),
+            what: record.what.clone(),
         }
     }
 }

@@ -4,11 +4,13 @@
 
 use super::super::manifest::Door;
 use super::super::{layout, type_json};
-use super::{FileV1, KindV1, ManifestV1, OperatorV1, PositionV1, SourceV1, StateKindV1, StateV1};
+use super::{
+    FileV1, KindV1, ManifestV1, MigrationV1, OperatorV1, PositionV1, SourceV1, StateKindV1, StateV1,
+};
 use crate::error::{Error, Result};
 use crate::model::{
     DataType, Digest, Epoch, FileEntry, Fingerprint, ImageKind, JobInfo, JobName, KeyGroupRange, Manifest,
-    MaxParallelism, OperatorEntry, OperatorUid, SavepointId, Schema, SchemaVersion, SourceEntry,
+    MaxParallelism, MigrationRecord, OperatorEntry, OperatorUid, SavepointId, Schema, SchemaVersion, SourceEntry,
     SourcePosition, StateEntry, StateKind, StateName, key_of_timer, key_problem,
 };
 use serde_json::Value as Json;
@@ -25,7 +27,6 @@ pub(super) fn read(wire: ManifestV1, door: Door<'_>) -> Result<Manifest> {
     if wire.parallelism == 0 {
         return Err(door.refuse("MF-7", "parallelism 0", "at least 1"));
     }
-    let is_id = |id: &str| id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if let Some(parent) = wire.parent.as_deref().filter(|id| !is_id(id)) {
         return Err(door.refuse("MF-10", format!("the parent `{parent}`"), "16 hexadecimal digits"));
     }
@@ -53,6 +54,7 @@ pub(super) fn read(wire: ManifestV1, door: Door<'_>) -> Result<Manifest> {
             .into_iter()
             .map(|o| read_operator(o, max_parallelism, door))
             .collect::<Result<_>>()?,
+        migrations: wire.migrations.into_iter().map(|m| read_migration(m, door)).collect::<Result<_>>()?,
         unknown: wire.unknown,
     };
     check_whole(&manifest, door)?;
@@ -88,6 +90,39 @@ fn bad_name(what: &str, name: &str, door: Door<'_>) -> Error {
 
 fn read_uid(uid: &str, door: Door<'_>) -> Result<OperatorUid> {
     OperatorUid::new(uid).ok_or_else(|| bad_name("operator", uid, door))
+}
+
+fn is_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Takes what a savepoint says of the migrations that its state went through (clause MF-17).
+fn read_migration(wire: MigrationV1, door: Door<'_>) -> Result<MigrationRecord> {
+    let name = &wire.name;
+    let refuse = |clause, found: String, wanted: &str| {
+        door.refuse(clause, format!("migration `{}`: {found}", name.escape_debug()), wanted)
+    };
+    let checksum = Digest::parse(&wire.checksum).ok_or_else(|| {
+        refuse("MF-10", format!("the checksum `{}`", wire.checksum), "64 hexadecimal digits")
+    })?;
+    if let Some(id) = wire.savepoint.as_deref().filter(|id| !is_id(id)) {
+        return Err(refuse("MF-10", format!("the savepoint `{id}`"), "16 hexadecimal digits"));
+    }
+    let state = |name: &String| StateName::new(name).ok_or_else(|| bad_name("state", name, door));
+    let versions = match (wire.from, wire.to) {
+        (Some(from), Some(to)) => Some((SchemaVersion(from), SchemaVersion(to))),
+        (None, None) => None,
+        _ => return Err(refuse("MF-17", "one of `from` and `to`".to_owned(), "both or none")),
+    };
+    Ok(MigrationRecord {
+        uid: read_uid(&wire.operator, door)?,
+        state: wire.state.as_ref().map(state).transpose()?,
+        savepoint: wire.savepoint.map(SavepointId),
+        what: wire.what,
+        name: wire.name,
+        checksum,
+        versions,
+    })
 }
 
 fn read_source(wire: SourceV1, door: Door<'_>) -> Result<SourceEntry> {

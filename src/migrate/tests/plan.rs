@@ -46,6 +46,7 @@ fn savepoint<const N: usize>(operators: [(&str, Vec<StateEntry>); N]) -> Manifes
         operators: operators
             .map(|(name, states)| OperatorEntry { uid: uid(name), kind: "reduce".to_owned(), states })
             .into(),
+        migrations: Vec::new(),
         unknown: serde_json::Map::new(),
     }
 }
@@ -55,7 +56,7 @@ fn wanted(name: &str, key: DataType, schema: Schema, steps: Vec<StepDescription>
 }
 
 fn step(name: &str, from: Schema, to: u32) -> StepDescription {
-    StepDescription { name: name.to_owned(), from, to: SchemaVersion(to) }
+    StepDescription { name: name.to_owned(), from, to: SchemaVersion(to), revision: 1 }
 }
 
 fn job<const N: usize>(operators: [(&str, Vec<StateDescription>); N]) -> JobDescription {
@@ -364,4 +365,54 @@ late/acc          v3 |--------------------|      0 %   v3 0 rows   v1 1 row
             "schemas": [{"version": 3, "rows": 15_874}, {"version": 1, "rows": 2_330}],
         })
     );
+}
+
+/// Clause MF-17.
+#[test]
+fn images_note_the_migrations_that_rows_go_through_and_those_before_them() {
+    let (v1, v2) = (schema(1, record([("n", I32)])), schema(2, record([("n", I64)])));
+    let v3 = schema(3, record([("n", Text)]));
+    let steps = || vec![step("ToV2", v1.clone(), 2), step("ToV3", v2.clone(), 3)];
+    let job = job([("counts", vec![wanted("acc", Text, v3.clone(), steps())])]);
+    let names = |rows: (u64, u64)| {
+        let state = stored("acc", Text, [(v3.clone(), 1), (v2.clone(), rows.1), (v1.clone(), rows.0)]);
+        let records = lineage(&savepoint([("counts", vec![state])]), &SavepointId("ab".repeat(8)), &job);
+        records.into_iter().map(|record| record.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names((0, 0)), Vec::<String>::new(), "a schema without rows asks for no migration");
+    assert_eq!(names((0, 5)), ["ToV3"]);
+    assert_eq!(names((5, 5)), ["ToV2", "ToV3"]);
+    let mut manifest = savepoint([("counts", vec![stored("acc", Text, [(v2.clone(), 4)])])]);
+    let id = SavepointId("cd".repeat(8));
+    manifest.migrations =
+        lineage(&savepoint([("counts", vec![stored("acc", Text, [(v1.clone(), 4)])])]), &id, &job);
+    assert_eq!(lineage(&manifest, &id, &job), manifest.migrations, "what is noted is noted once");
+}
+
+/// Clause MF-17.
+#[test]
+fn a_migration_that_was_changed_after_it_was_used_is_noticed() {
+    let (v1, v2) = (schema(1, record([("n", I32)])), schema(2, record([("n", I64)])));
+    let job_of = |change: fn(&mut StepDescription)| {
+        let mut step = step("ToV2", v1.clone(), 2);
+        change(&mut step);
+        job([("counts", vec![wanted("acc", Text, v2.clone(), vec![step])])])
+    };
+    let id = SavepointId("ab".repeat(8));
+    let mut manifest = savepoint([("counts", vec![stored("acc", Text, [(v1.clone(), 4)])])]);
+    assert_eq!(changed_migrations(&manifest, &job_of(|_| {})), []);
+    manifest.migrations = lineage(&manifest, &id, &job_of(|_| {}));
+    assert_eq!(changed_migrations(&manifest, &job_of(|_| {})), []);
+    assert_eq!(changed_migrations(&manifest, &job_of(|step| step.name = "Other".to_owned())), []);
+    for change in [(|step| step.revision = 2) as fn(&mut StepDescription), |step| {
+        step.from.data_type = record([("n", I64)])
+    }] {
+        let changed = changed_migrations(&manifest, &job_of(change));
+        let shown: Vec<_> = changed.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["counts/acc: `ToV2` was changed after it was used on savepoint abababababababab"]);
+        // Used once more as it is now, it is the one that counts.
+        let mut again = manifest.clone();
+        again.migrations = lineage(&manifest, &id, &job_of(change));
+        assert_eq!(changed_migrations(&again, &job_of(change)), []);
+    }
 }
