@@ -300,6 +300,7 @@ fn publish<C: Case>(store: &Arc<dyn Store>, file: pitlane::model::FileEntry) {
             kind: "bench".to_owned(),
             states: vec![state],
         }],
+        migrations: Vec::new(),
         unknown: Default::default(),
     };
     let sealed = pitlane::savepoint::seal(&manifest);
