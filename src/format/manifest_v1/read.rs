@@ -10,8 +10,8 @@ use super::{
 use crate::error::{Error, Result};
 use crate::model::{
     DataType, Digest, Epoch, FileEntry, Fingerprint, ImageKind, JobInfo, JobName, KeyGroupRange, Manifest,
-    MaxParallelism, MigrationRecord, OperatorEntry, OperatorUid, SavepointId, Schema, SchemaVersion, SourceEntry,
-    SourcePosition, StateEntry, StateKind, StateName, key_of_timer, key_problem,
+    MaxParallelism, MigrationRecord, OperatorEntry, OperatorUid, SavepointId, Schema, SchemaVersion,
+    SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_of_timer, key_problem,
 };
 use serde_json::Value as Json;
 use std::collections::HashSet;
