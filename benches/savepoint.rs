@@ -9,7 +9,7 @@
 mod common;
 
 use common::{Args, Counting, Event, Report, event, short, step};
-use pitlane::connectors::{Polled, Source, SplitReader};
+use pitlane::connectors::{Polled, Source, SplitReader, Taken};
 use pitlane::control::SavepointRequest;
 use pitlane::engine::{Checkpoints, Job, RunOptions};
 use pitlane::model::SourcePosition;
@@ -149,7 +149,7 @@ impl Source for Watched {
 }
 
 impl SplitReader<Event> for WatchedSplit {
-    fn poll(&mut self, max: usize, out: &mut Vec<Event>) -> pitlane::Result<Polled> {
+    fn poll(&mut self, max: usize, out: &mut Taken<Event>) -> pitlane::Result<Polled> {
         let now = (common::thread_cpu_ns(), Instant::now());
         if let Some(seen) = &mut *self.source.gaps.seen.lock().expect("nobody panics with the lock") {
             seen.push((now.0 - self.last.0, (now.1 - self.last.1).as_nanos() as u64));
@@ -157,7 +157,7 @@ impl SplitReader<Event> for WatchedSplit {
         self.last = now;
         let end = self.next + max as u64;
         let keys = self.source.keys;
-        out.extend((self.next..end).map(|n| event((n & 1) as u32, n / 2, keys)));
+        out.records.extend((self.next..end).map(|n| event((n & 1) as u32, n / 2, keys)));
         self.next = end;
         self.source.gaps.events.store(end, Relaxed);
         Ok(Polled::Ready)

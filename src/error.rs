@@ -124,12 +124,16 @@ pub enum Error {
     Fenced { job: String, attempt: u64, by: u64 },
 
     /// A record from outside could not be parsed.
-    #[error("{file}, line {line}: {reason}")]
-    Record { file: String, line: u64, reason: String },
+    #[error("{file}, {place}: {reason}")]
+    Record { file: String, place: String, reason: String },
 
     /// An input is shorter than the position at which it should go on.
-    #[error("{file}: found {found} bytes, wanted to go on after {wanted}")]
-    ShortInput { file: String, found: u64, wanted: u64 },
+    #[error("{file}: found {}, wanted to go on after {wanted}", counted(*found, unit))]
+    ShortInput { file: String, found: u64, wanted: u64, unit: &'static str },
+
+    /// An input has changed after it was read.
+    #[error("source `{uid}`: `{split}` has changed since it was read: found {found} bytes, wanted {wanted}")]
+    InputChanged { uid: OperatorUid, split: String, found: u64, wanted: u64 },
 
     /// Output that an image lists as staged is neither staged nor visible.
     #[error("{records} records of output are lost: found neither {staged} nor {target}")]
@@ -352,6 +356,14 @@ impl Error {
                 "let the type be written and read by serde as a whole; what serde writes is what crosses between \
                  processes"
                     .to_owned()
+            }
+            Self::Record { .. } => {
+                "mend it and run the job again, which goes on from its last image; or let the source pass bad records over \
+                 (`skip_bad_records`) or hand them out as a stream (`bad_records`)"
+                    .to_owned()
+            }
+            Self::InputChanged { .. } => {
+                "files must not change once they have their name: put what was added into a file of its own".to_owned()
             }
             Self::ShortInput { .. } => {
                 "give the job the input that the savepoint was taken on; a source goes on where it stopped".to_owned()

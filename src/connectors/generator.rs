@@ -1,6 +1,6 @@
 //! Records out of thin air: a function of split and position, for tests, demos and benchmarks.
 
-use super::{Polled, Record, Source, SplitReader};
+use super::{Polled, Record, Source, SplitReader, Taken};
 use crate::error::Result;
 use crate::model::{Progress, SourcePosition};
 
@@ -54,9 +54,9 @@ struct GeneratorSplit<F> {
 }
 
 impl<T: Record, F: Fn(u32, u64) -> T> SplitReader<T> for GeneratorSplit<F> {
-    fn poll(&mut self, max: usize, out: &mut Vec<T>) -> Result<Polled> {
+    fn poll(&mut self, max: usize, out: &mut Taken<T>) -> Result<Polled> {
         let end = self.records.min(self.next + max as u64);
-        out.extend((self.next..end).map(|n| (self.make)(self.split, n)));
+        out.records.extend((self.next..end).map(|n| (self.make)(self.split, n)));
         self.next = end;
         Ok(if end == self.records { Polled::End } else { Polled::Ready })
     }

@@ -4,16 +4,17 @@
 //! A [`Sink`] works in two phases: what it wrote during an epoch becomes visible only when the epoch is
 //! committed.
 
-mod csv;
+mod bad;
 mod file_sink;
 mod files;
 mod generator;
-mod json;
 
-pub use csv::CsvFiles;
+pub use bad::BadRecord;
 pub use file_sink::{FileFormat, FileSink};
+pub use files::{
+    Csv, CsvFiles, FileSource, Json, JsonLines, Parquet, ParquetFiles, ReadFormat, Text, TextLines,
+};
 pub use generator::Generator;
-pub use json::JsonLines;
 
 use crate::error::Result;
 use crate::model::{JobName, OperatorUid, Progress, SourcePosition};
@@ -50,16 +51,61 @@ pub trait Source: Clone + Send + 'static {
         split: &str,
         position: Option<&SourcePosition>,
     ) -> Result<Box<dyn SplitReader<Self::Item>>>;
+
+    /// Returns how the splits are gone through; all side by side unless said otherwise.
+    fn order(&self) -> SplitOrder {
+        SplitOrder::default()
+    }
+
+    /// Returns how much there is in a split, in a unit that stays the same while the split does; none if it has no end.
+    ///
+    /// A split that was read to its end and has another size later stops the job.
+    fn size(&self, _split: &str) -> Option<u64> {
+        None
+    }
+}
+
+/// How the splits of a source are gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitOrder {
+    /// How often to look for new splits, for ever; none if there are only those of the start.
+    pub discover: Option<Duration>,
+    /// The most splits that one worker reads side by side; the first ones by name.
+    pub at_once: usize,
+    /// Whether no event of a split is before those of splits whose names come earlier: then a split that is not begun
+    /// does not hold the watermark back.
+    pub ascending: bool,
+}
+
+impl Default for SplitOrder {
+    fn default() -> Self {
+        Self { discover: None, at_once: usize::MAX, ascending: false }
+    }
+}
+
+/// What a split hands out.
+#[derive(Clone, Debug)]
+pub struct Taken<T> {
+    /// Records.
+    pub records: Vec<T>,
+    /// What could not be made a record; whether the job stops for it is not the split's affair.
+    pub bad: Vec<BadRecord>,
+}
+
+impl<T> Default for Taken<T> {
+    fn default() -> Self {
+        Self { records: Vec::new(), bad: Vec::new() }
+    }
 }
 
 /// A split that is being read.
 pub trait SplitReader<T> {
-    /// Appends up to `max` records to `out` without waiting for more to come.
+    /// Appends up to `max` records, good or bad, to `out` without waiting for more to come.
     ///
     /// # Errors
     ///
-    /// If a record cannot be read or parsed.
-    fn poll(&mut self, max: usize, out: &mut Vec<T>) -> Result<Polled>;
+    /// If the split cannot be read any further.
+    fn poll(&mut self, max: usize, out: &mut Taken<T>) -> Result<Polled>;
 
     /// Returns how far the split was read, after the last record handed out.
     fn offset(&self) -> u64;

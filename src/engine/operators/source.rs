@@ -1,6 +1,6 @@
 //! Reads the splits of a source, and keeps how far each was read.
 
-use crate::connectors::{Polled, Record, Source, SplitReader};
+use crate::connectors::{Polled, Record, Source, SplitReader, Taken};
 use crate::control::SplitStatus;
 use crate::engine::batch::{BEFORE_ALL, NONE_HELD, Rows};
 use crate::engine::graph::{NodeId, OpenContext};
@@ -188,7 +188,15 @@ impl<T: Record> SourceOperator for SourceNode<T> {
                 continue;
             }
             let before = rows.records.len();
-            let polled = split.reader.poll(allowed, &mut rows.records)?;
+            let polled = {
+                let mut taken = Taken { records: std::mem::take(&mut rows.records), bad: Vec::new() };
+                let polled = split.reader.poll(allowed, &mut taken)?;
+                rows.records = taken.records;
+                if let Some(bad) = taken.bad.into_iter().next() {
+                    return Err(bad.into_error());
+                }
+                polled
+            };
             let read = &rows.records[before..];
             let position = &mut split.position;
             position.records += read.len() as u64;

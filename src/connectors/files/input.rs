@@ -1,50 +1,25 @@
-//! Input files: which ones there are, and reading one from an offset, compressed or not.
+//! The bytes of a file from an offset on, compressed or not.
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
 use crate::model::Progress;
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 const BUFFER: usize = 1 << 16;
 
-/// Returns the files that `paths` name: a file is itself, a directory the files in it, hidden ones left out.
-///
-/// The names are sorted, and are those that the job gave: a position written for one is found again as long
-/// as the job names its input alike.
-pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    for path in paths {
-        let failed = || Error::io("read", shown(path));
-        if fs::metadata(path).map_err(failed())?.is_dir() {
-            for entry in fs::read_dir(path).map_err(failed())? {
-                let entry = entry.map_err(failed())?;
-                let hidden = entry.file_name().to_string_lossy().starts_with('.');
-                if !hidden && entry.path().is_file() {
-                    files.push(shown(&entry.path()));
-                }
-            }
-        } else {
-            files.push(shown(path));
-        }
-    }
-    files.sort();
-    files.dedup();
-    Ok(files)
-}
-
 /// A file that is being read, and how much of it.
-pub(super) struct Input {
-    pub(super) content: Box<dyn BufRead>,
+pub(in crate::connectors) struct Input {
+    pub(in crate::connectors) content: Box<dyn BufRead>,
     read_bytes: Rc<Cell<u64>>,
     size_bytes: u64,
 }
 
 impl Input {
     /// Returns how much of the file is read, in bytes as they lie on disk.
-    pub(super) fn progress(&self) -> Progress {
+    pub(in crate::connectors) fn progress(&self) -> Progress {
         Progress { done: self.read_bytes.get(), total: self.size_bytes }
     }
 }
@@ -91,7 +66,7 @@ impl Compression {
 }
 
 /// Opens `path` and skips `offset` bytes of its content; gzip and zstd are known by the first bytes of a file.
-pub(super) fn open_at(path: &str, offset: u64) -> Result<Input> {
+pub(in crate::connectors) fn open_at(path: &str, offset: u64) -> Result<Input> {
     let failed = || Error::io("read", path);
     let mut file = File::open(Path::new(path)).map_err(failed())?;
     let size_bytes = file.metadata().map_err(failed())?.len();
@@ -120,16 +95,33 @@ pub(super) fn open_at(path: &str, offset: u64) -> Result<Input> {
     Ok(Input { content, read_bytes, size_bytes })
 }
 
+/// Returns the number of lines that end before `offset`.
+pub(in crate::connectors) fn lines_before(path: &str, offset: u64) -> Result<u64> {
+    let mut content = open_at(path, 0)?.content.take(offset);
+    let mut lines = 0;
+    loop {
+        let bytes = content.fill_buf().map_err(Error::io("read", path))?;
+        if bytes.is_empty() {
+            return Ok(lines);
+        }
+        lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let read = bytes.len();
+        content.consume(read);
+    }
+}
+
 fn check_offset(path: &str, reached: u64, wanted: u64) -> Result<()> {
     if reached == wanted {
         return Ok(());
     }
-    Err(Error::ShortInput { file: path.to_owned(), found: reached, wanted })
+    Err(Error::ShortInput { file: path.to_owned(), found: reached, wanted, unit: "byte" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::shown;
+    use std::fs;
     use std::io::Write as _;
 
     #[test]
