@@ -58,17 +58,37 @@ impl Hashes {
 
     /// Reads what [`to_metadata`](Self::to_metadata) made.
     pub(super) fn parse(chunks: &str, pages: &str) -> Option<Self> {
-        let chunks = digits(chunks, 32)?.map(|hex| u128::from_str_radix(hex, 16).ok());
-        let pages = digits(pages, 8)?.map(|hex| u32::from_str_radix(hex, 16).ok());
+        let chunks = words::<32>(chunks)?.map(|hex| Some(number(&hex[..16])? << 64 | number(&hex[16..])?));
+        let pages = words::<8>(pages)?.map(|hex| number(hex).map(|hash| hash as u32));
         Some(Self { chunks: chunks.collect::<Option<_>>()?, pages: pages.collect::<Option<_>>()? })
     }
 }
 
-/// Splits lower-case hexadecimal digits into words of one length.
-fn digits(text: &str, length: usize) -> Option<impl Iterator<Item = &str>> {
-    let is_digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (is_digits && text.len().is_multiple_of(length))
-        .then(move || (0..text.len() / length).map(move |i| &text[i * length..(i + 1) * length]))
+/// Splits text into words of one length.
+fn words<const N: usize>(text: &str) -> Option<impl Iterator<Item = &[u8; N]>> {
+    let (words, rest) = text.as_bytes().as_chunks::<N>();
+    rest.is_empty().then(|| words.iter())
+}
+
+/// Reads up to 16 lower-case hexadecimal digits. A file has tens of thousands of them, whenever it is opened.
+fn number(digits: &[u8]) -> Option<u128> {
+    /// The digit that a byte is, or 255.
+    const DIGITS: [u8; 256] = {
+        let mut digits = [255; 256];
+        let mut digit = 0;
+        while digit < 16 {
+            digits[b"0123456789abcdef"[digit] as usize] = digit as u8;
+            digit += 1;
+        }
+        digits
+    };
+    let (mut number, mut wrong) = (0_u64, 0);
+    for byte in digits {
+        let digit = DIGITS[usize::from(*byte)];
+        wrong |= digit;
+        number = number << 4 | u64::from(digit & 15);
+    }
+    (wrong < 16).then_some(number.into())
 }
 
 /// Returns the footer metadata that every state file has.

@@ -150,7 +150,15 @@ impl RowOrder {
                     Some(Place::Keyed(group, previous)) => (Some(group), previous),
                     _ => (None, Vec::new()),
                 };
-                for row in 0..batch.num_rows() {
+                // What is wrong with the first row that is not right is said below, for keys of every type.
+                let right = self.right_rows(&keys, groups.values(), (group, &previous), &mut each);
+                if let Some(row) = right.checked_sub(1) {
+                    group = Some(groups.value(row));
+                    previous.clear();
+                    keys.encode(row, &mut previous)
+                        .map_err(|error| Disorder { found: error.found, wanted: error.wanted })?;
+                }
+                for row in right..batch.num_rows() {
                     self.encoded.clear();
                     keys.encode(row, &mut self.encoded)
                         .map_err(|error| Disorder { found: error.found, wanted: error.wanted })?;
@@ -198,6 +206,52 @@ impl RowOrder {
             }
         }
         Ok(())
+    }
+}
+
+impl RowOrder {
+    /// Counts the rows at the start that are right, for integers, which are encoded and compared in registers; 0 for
+    /// other keys.
+    fn right_rows(
+        &self,
+        keys: &KeyColumn,
+        groups: &[u16],
+        last: (Option<u16>, &[u8]),
+        each: &mut impl FnMut(u16, &[u8]),
+    ) -> usize {
+        match keys {
+            KeyColumn::U32(keys) => self.right_run(groups, |row| keys.value(row).to_be_bytes(), last, each),
+            KeyColumn::U64(keys) => self.right_run(groups, |row| keys.value(row).to_be_bytes(), last, each),
+            KeyColumn::I32(keys) => {
+                self.right_run(groups, |row| (keys.value(row) ^ i32::MIN).to_be_bytes(), last, each)
+            }
+            KeyColumn::I64(keys) => {
+                self.right_run(groups, |row| (keys.value(row) ^ i64::MIN).to_be_bytes(), last, each)
+            }
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn right_run<const N: usize>(
+        &self,
+        groups: &[u16],
+        encoding: impl Fn(usize) -> [u8; N],
+        (group, key): (Option<u16>, &[u8]),
+        each: &mut impl FnMut(u16, &[u8]),
+    ) -> usize {
+        let mut last = group.zip(key.try_into().ok());
+        for (row, &group) in groups.iter().enumerate() {
+            let key: [u8; N] = encoding(row);
+            let is_right =
+                self.columns.key_group(&key).index() == group && last.is_none_or(|last| last < (group, key));
+            if !is_right {
+                return row;
+            }
+            each(group, &key);
+            last = Some((group, key));
+        }
+        groups.len()
     }
 }
 

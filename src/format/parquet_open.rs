@@ -13,7 +13,9 @@ use crate::model::{Digest, FileEntry, Fingerprint, KeyGroupRange, StateKind};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
 use parquet::schema::printer::print_schema;
@@ -88,7 +90,11 @@ impl ParquetFile {
             wanted.map_err(|source| Error::Parquet { action: "describe", path: path.clone(), source })?;
         let sparse = Sparse::new(entry.size_bytes, vec![(tail_start, tail)]);
         let metadata = guarded(&path, "the footer", || {
-            let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+            let reader = ParquetMetaDataReader::new()
+                .with_offset_index_policy(PageIndexPolicy::Required)
+                // Of bounds of pages, those of the first two columns are used, to find keys.
+                .with_column_index_policy(PageIndexPolicy::Optional)
+                .with_column_index_mask(ColumnChunkMask::columns([0, 1]));
             reader.parse_and_finish(&sparse)
         })?;
         let found = metadata.file_metadata().schema_descr();

@@ -51,10 +51,22 @@ impl Cut {
         Self::Stride(1 << below.ilog2())
     }
 
-    fn is_between(self, last: u16, next: u16, rows: usize) -> bool {
+    /// Counts the rows at the start of `next`, which is sorted and not empty, that belong into a row group of `rows`
+    /// rows, the last of which has the key group `last`.
+    fn run(self, next: &[u16], last: Option<u16>, rows: usize) -> usize {
+        let last = last.filter(|_| rows > 0).unwrap_or(next[0]);
         match self {
-            Self::AfterRows => last != next && rows >= GROUP_ROWS,
-            Self::Stride(stride) => last / stride.max(1) != next / stride.max(1),
+            Self::AfterRows => {
+                let Some(enough) = GROUP_ROWS.saturating_sub(rows).checked_sub(1) else {
+                    return next.partition_point(|group| *group <= last);
+                };
+                let at = next.get(enough).copied();
+                at.map_or(next.len(), |at| next.partition_point(|group| *group <= at))
+            }
+            Self::Stride(stride) => {
+                let slot = |group: u16| group / stride.max(1);
+                next.partition_point(|group| slot(*group) <= slot(last))
+            }
         }
     }
 }
@@ -129,18 +141,13 @@ impl<W: Write + Send> ParquetWriter<W> {
         let key_groups = key_groups.values();
         let mut start = 0;
         while let Some(&first) = key_groups.get(start) {
-            let mut last = self.key_groups.map_or(first, |(_, last)| last);
-            let mut rows = self.group.as_ref().map_or(0, |group| group.rows);
-            let mut end = start;
-            // The longest run of rows that belongs into the open row group.
-            while let Some(&next) = key_groups.get(end)
-                && (rows == 0 || !self.cut.is_between(last, next, rows))
-            {
-                (last, rows, end) = (next, rows + 1, end + 1);
-            }
+            let last = self.key_groups.map(|(_, last)| last);
+            let rows = self.group.as_ref().map_or(0, |group| group.rows);
+            let end = start + self.cut.run(&key_groups[start..], last, rows);
             if end > start {
                 self.add(&batch.slice(start, end - start))?;
-                self.key_groups = Some((self.key_groups.map_or(first, |(first, _)| first), last));
+                let first = self.key_groups.map_or(first, |(first, _)| first);
+                self.key_groups = Some((first, key_groups[end - 1]));
             }
             if end < key_groups.len() {
                 self.close_group()?;

@@ -42,6 +42,11 @@ pub(super) fn properties(columns: &StateColumns, schema: &SchemaDescriptor) -> R
         let path = column.path().clone();
         let is_key_group = columns.kind.is_keyed() && leaf == 0;
         let is_key = columns.kind.is_keyed() && path.parts().first().is_some_and(|p| p == "key");
+        // Bounds of pages serve to find keys alone. Those of the values would make up half of the tail, which is read
+        // and parsed whenever the file is opened; the bounds of their chunks are there for other programs.
+        if leaf > 0 && !is_key {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk);
+        }
         match column.physical_type() {
             _ if is_key_group => {
                 properties = properties
