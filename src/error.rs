@@ -186,6 +186,10 @@ pub enum Error {
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
 
+    /// A record without an event time came to an operator that goes by event time.
+    #[error("operator `{uid}`: found a record without event time, wanted one")]
+    NoEventTime { uid: OperatorUid },
+
     /// A running job could not be reached or did not do as told.
     #[error("job `{job}`: {reason}")]
     Control { job: String, reason: String },
@@ -350,6 +354,11 @@ impl Error {
             error if error.is_full() => "make room on that disk, and start again".to_owned(),
             Self::Panic { .. } | Self::UserFunction { .. } => {
                 "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
+            }
+            Self::NoEventTime { .. } => {
+                "give the source event times with `.watermarks(..)`, or let the windows go by the clock with \
+                 `.processing_time()`"
+                    .to_owned()
             }
             Self::Undecodable { .. } => "run the same binary in all processes".to_owned(),
             Self::Unencodable { .. } => {

@@ -135,6 +135,11 @@ impl Graph {
         Output { node, port: index + 1 }
     }
 
+    /// Returns how many inputs of other operators read what `node` sends.
+    pub(crate) fn readers(&self, node: NodeId) -> usize {
+        self.nodes.iter().flat_map(|reader| &reader.inputs).filter(|input| input.node == node).count()
+    }
+
     /// Describes the operators that have a part in images, after checking that the job can run.
     pub(crate) fn describe(&self) -> Result<Vec<OperatorDescription>, JobProblem> {
         let mut seen = HashSet::new();

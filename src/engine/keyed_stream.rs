@@ -355,8 +355,14 @@ impl<T: Record> Stream<T> {
 
 /// Two streams with the same keys.
 pub struct ConnectedStreams<K, A, B> {
-    first: KeyedStream<K, A>,
-    second: KeyedStream<K, B>,
+    pub(super) first: KeyedStream<K, A>,
+    pub(super) second: KeyedStream<K, B>,
+}
+
+impl<K, A, B> Clone for ConnectedStreams<K, A, B> {
+    fn clone(&self) -> Self {
+        Self { first: self.first.clone(), second: self.second.clone() }
+    }
 }
 
 impl<K: Key + Record, A: Record, B: Record> ConnectedStreams<K, A, B> {

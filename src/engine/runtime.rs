@@ -40,6 +40,8 @@ pub(crate) struct Wiring<'scope> {
     pub(crate) exchanged: bool,
     /// Whether what it sends goes to the worker that the batches name.
     pub(crate) scatters: bool,
+    /// How many operators take what it scatters: each gives the credit back.
+    pub(crate) readers: usize,
     /// The number of side outputs.
     pub(crate) sides: usize,
     /// The watermark at which it goes on.
@@ -74,6 +76,7 @@ pub(crate) fn add_operator<'scope>(
         node: wiring.node,
         exchanged: wiring.exchanged,
         scatters: wiring.scatters,
+        readers: wiring.readers,
         operator,
         shared: Rc::clone(shared),
         out: Outbox::with_sides(shared.worker, wiring.scatters.then_some(shared.peers), wiring.sides),
@@ -122,6 +125,7 @@ struct Instance {
     node: usize,
     exchanged: bool,
     scatters: bool,
+    readers: usize,
     operator: Box<dyn Operator>,
     shared: Rc<Shared>,
     out: Outbox,
@@ -262,7 +266,7 @@ impl Instance {
             }
             let sent = self.shared.count_out(self.node, &batches);
             if self.scatters {
-                self.shared.credits.sent(self.shared.worker, sent);
+                self.shared.credits.sent(self.shared.worker, sent * self.readers as u64);
             }
             let mut session = output.activate();
             session.session_with_builder(capability).give_container(&mut Batches(batches));

@@ -161,6 +161,7 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                             .collect(),
                         exchanged: node.role == Role::Keyed,
                         scatters: node.role == Role::Scatter,
+                        readers: graph.readers(id),
                         sides: node.sides.len(),
                         watermark_ms,
                     };

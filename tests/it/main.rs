@@ -35,6 +35,8 @@ mod diff;
 mod engine;
 mod fixtures;
 mod hostile;
+#[cfg(feature = "engine")]
+mod joins;
 mod keys;
 mod manifest;
 #[cfg(feature = "engine")]

@@ -1,5 +1,6 @@
 //! The operators, one file a kind: what is typed about a job.
 
+mod interval_join;
 mod key_by;
 mod keyed;
 mod process;
@@ -7,6 +8,7 @@ mod sink;
 mod source;
 mod stateless;
 
+pub(crate) use interval_join::{ByTime, Interval, IntervalJoin, LATE_LEFT, LATE_RIGHT};
 pub(crate) use key_by::KeyBy;
 pub(crate) use keyed::Keyed;
 pub use process::{
