@@ -40,6 +40,7 @@ mod sink_stream;
 mod source_stream;
 mod stream;
 mod sweep;
+mod window;
 mod worker;
 
 pub use aggregate::Aggregate;
@@ -58,6 +59,10 @@ pub use side_output::SideOutput;
 pub use sink_stream::SinkHandle;
 pub use source_stream::{SourceStream, Watermarks};
 pub use stream::Stream;
+pub use window::{
+    AfterRecords, AtEnd, Every, Evictor, Fire, Global, LastRecords, Never, PaneInfo, Session, Sliding,
+    Trigger, Tumbling, Window, WindowAssigner, WindowPair, WindowResult, WindowedPair, WindowedStream,
+};
 
 /// Returns the milliseconds since 1970.
 fn now_ms() -> u64 {

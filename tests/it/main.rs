@@ -58,3 +58,5 @@ mod scan;
 mod sources;
 mod spec;
 mod types;
+#[cfg(feature = "engine")]
+mod windows;
