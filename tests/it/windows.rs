@@ -156,7 +156,7 @@ fn windows_over_all_keys_and_windows_that_tell_in_between_equal_plain_code() {
     });
     // The last word of each window is the whole truth.
     let mut last = BTreeMap::new();
-    totals.into_iter().for_each(|(key, window, count)| drop(last.insert((key, window), count)));
+    last.extend(totals.into_iter().map(|(key, window, count)| ((key, window), count)));
     let expected = plain(1, |at_ms| windows_of(at_ms, 8_000, 8_000));
     let expected: BTreeMap<_, _> =
         expected.into_iter().map(|(k, window, _, count)| ((k, window), count)).collect();
@@ -206,7 +206,7 @@ fn late_records_go_to_the_side_output_and_none_is_lost() {
     job.run(&RunOptions::in_dir(dir.path().join("data"))).unwrap();
     let mut last = BTreeMap::new();
     let counts: Vec<(u64, Window, u64)> = lines(&dir.path().join("counts"));
-    counts.into_iter().for_each(|(key, window, count)| drop(last.insert((key, window), count)));
+    last.extend(counts.into_iter().map(|(key, window, count)| ((key, window), count)));
     let late: Vec<Event> = lines(&dir.path().join("late"));
     assert!(!late.is_empty());
     assert_eq!(last.values().sum::<u64>() + late.len() as u64, 2_000);
@@ -215,9 +215,7 @@ fn late_records_go_to_the_side_output_and_none_is_lost() {
 #[test]
 fn two_streams_meet_in_windows() {
     let pairs = run(2, |events| {
-        let small = events.window(Tumbling::of(Duration::from_secs(4)));
         // The same events on both sides: as many pairs as there are records, squared.
-        let _ = small;
         let joined = events.connect(events).window(Tumbling::of(Duration::from_secs(4)));
         let joined = joined.co_group(|key: &u64, window, a: &[Event], b: &[Event], out: &mut Vec<_>| {
             out.push((*key, window, (a.len() * b.len()) as u64));
