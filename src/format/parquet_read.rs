@@ -47,7 +47,7 @@ impl ParquetFile {
     /// If there is no such row group.
     pub(crate) fn read_row_group(&self, index: usize) -> Result<RecordBatch> {
         let rows = self.groups[index].rows;
-        self.rows(index, &[0..rows], Wanted::All, rows)?.whole()
+        self.rows(index, std::slice::from_ref(&(0..rows)), Wanted::All, rows)?.whole()
     }
 
     /// Reads some leaf columns of a row group, each with the levels around it.
@@ -57,7 +57,7 @@ impl ParquetFile {
     /// If there is no such row group or column.
     pub(crate) fn read_leaves(&self, index: usize, leaves: &[usize]) -> Result<RecordBatch> {
         let rows = self.groups[index].rows;
-        self.rows(index, &[0..rows], Wanted::Leaves(leaves), rows)?.whole()
+        self.rows(index, std::slice::from_ref(&(0..rows)), Wanted::Leaves(leaves), rows)?.whole()
     }
 
     /// Reads some rows of a row group, and of its pages only those that hold them.

@@ -97,9 +97,12 @@ fn reason(error: &serde_json::Error) -> String {
 /// ```
 pub type TextLines<T> = FileSource<Text<T>>;
 
+/// Makes a record of a line, or none.
+type Parse<T> = Arc<dyn Fn(&str) -> Result<Option<T>, BoxError> + Send + Sync>;
+
 /// What a function makes of each line.
 pub struct Text<T> {
-    parse: Arc<dyn Fn(&str) -> Result<Option<T>, BoxError> + Send + Sync>,
+    parse: Parse<T>,
 }
 
 impl<T> Clone for Text<T> {

@@ -64,6 +64,9 @@ fn slot64(key: u64, at_ms: i64) -> u64 {
         .rotate_left(32)
 }
 
+/// Timers that are due at one time: the time, and their keys.
+pub(crate) type Due<K> = (i64, Vec<(Place, K)>);
+
 /// The timers of one operator instance that go by one clock.
 pub(crate) struct Timers<K: Key> {
     state: Rc<RefCell<KeyedState<TimerKey<K>, ()>>>,
@@ -136,7 +139,7 @@ impl<K: Key> Timers<K> {
     /// # Errors
     ///
     /// As [`set`](Self::set).
-    pub(crate) fn take_due(&mut self, until_ms: i64) -> Result<Option<(i64, Vec<(Place, K)>)>> {
+    pub(crate) fn take_due(&mut self, until_ms: i64) -> Result<Option<Due<K>>> {
         self.look(until_ms)?;
         loop {
             let Some(first) = self.due.first_entry() else { return Ok(None) };
