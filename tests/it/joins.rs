@@ -200,7 +200,7 @@ impl Migration for ShownToV2 {
 
     fn migrate(&self, ad: &Value, (kept, at_ms): (u64, i64)) -> Result<Option<Shown>, BoxError> {
         assert_eq!(*ad, Value::Uint(kept.into()));
-        Ok((kept != 3).then(|| Shown { ad: kept, at_ms, page: None }))
+        Ok((kept != 3).then_some(Shown { ad: kept, at_ms, page: None }))
     }
 }
 
