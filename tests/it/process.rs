@@ -78,7 +78,7 @@ fn job(out: &Path) -> Job {
         .source(Generator::new(SPLITS, RECORDS, event))
         .uid("events")
         .watermarks(Watermarks::bounded(Duration::from_secs(5)), |(_, at_ms)| *at_ms)
-        .rate(2_000.0);
+        .rate(600.0);
     let side = tenths.clone();
     let told = events
         .key_by(|(key, _)| *key)

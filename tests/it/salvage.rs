@@ -188,6 +188,8 @@ const BROKEN: [(&str, Kept, Kept); 40] = [
     ("v1-schema-fingerprint", None, None),
     ("v1-swapped-files", Some((0, 6)), Some((0, 6))),
     ("v1-symlink", Some((6, 0)), Some((6, 0))),
+    ("v1-timer-in-wrong-group", Some((0, 3)), Some((0, 3))),
+    ("v1-timers-without-time", None, None),
     ("v1-truncated-file", Some((0, 6)), Some((0, 6))),
     ("v1-unknown-feature", None, None),
     ("v1-unknown-type", None, None),

@@ -40,7 +40,7 @@ fn job<O: Record>(seed: u64, dir: &Path, build: Build<O>) -> Job {
         .source(Generator::new(SPLITS, RECORDS, move |split, n| event(seed, split, n)))
         .uid("events")
         .watermarks(Watermarks::bounded(Duration::from_millis(DISORDER_MS as u64)), |event| event.1)
-        .rate(4_000.0);
+        .rate(1_000.0);
     build(&events.key_by(|event| event.0)).sink(FileSink::json_lines(dir.join("out"))).uid("out");
     job
 }
