@@ -153,7 +153,7 @@ fn a_file_that_is_lost_costs_its_rows_and_the_schema_that_only_it_had() {
 type Kept = Option<(u64, u64)>;
 
 /// What becomes of the broken savepoints in `fixtures/`, with their manifest as it is and with one that is trusted.
-const BROKEN: [(&str, Kept, Kept); 40] = [
+const BROKEN: [(&str, Kept, Kept); 42] = [
     ("v1-absolute-path", None, None),
     ("v1-chunk-bit-flip", Some((0, 6)), Some((0, 6))),
     ("v1-chunk-hash", Some((0, 6)), Some((0, 6))),
