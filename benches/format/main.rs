@@ -278,6 +278,7 @@ fn publish<C: Case>(store: &Arc<dyn Store>, file: pitlane::model::FileEntry) {
         key: Some(<C::Key as State>::data_type()),
         schemas: vec![Schema { version: SchemaVersion(1), data_type: value_type::<C>() }],
         files: vec![file],
+        tombstones: Vec::new(),
     };
     let manifest = Manifest {
         kind: ImageKind::Savepoint,

@@ -34,7 +34,8 @@ const JSON_HELP: &str = "Print JSON: {path, id, kind, created_ms, writer, job, r
   sources: [{uid, watermark_ms or null, positions: [{split, offset, records, finished, watermark_ms or null}]}],
   operators: [{uid, kind, states: [{name, kind, key or null, rows, size_bytes,
     schemas: [{version, type, rows}], files: [{path, rows, size_bytes, schema}], sql or null}]}]}
-The first of the schemas is the one of the job that wrote the savepoint; a file's schema is a position in them.";
+The first of the schemas is the one of the job that wrote the savepoint; a file's schema is a position in them.
+Of a state in layers, rows are at most so many; its files have a layer, and there are tombstones, as files.";
 
 /// The most splits of one source that are shown.
 const MAX_SPLITS: usize = 10;
@@ -76,10 +77,10 @@ fn overview(savepoint: &Savepoint, console: &mut Console<'_>) -> io::Result<()> 
 }
 
 fn total(manifest: &Manifest) -> String {
-    let (rows, bytes) = manifest.files().fold((0, 0), |(r, b), file| (r + file.rows, b + file.size_bytes));
+    let bytes = manifest.files().map(|file| file.size_bytes).sum();
     format!(
         "{}, {} in {}",
-        counted(rows, "row"),
+        counted(manifest.rows(), "row"),
         size(bytes),
         counted(manifest.files().count() as u64, "file")
     )
@@ -211,7 +212,7 @@ fn document(savepoint: &Savepoint) -> Json {
         "labels": manifest.labels,
         "max_parallelism": manifest.max_parallelism.get(),
         "parallelism": manifest.parallelism,
-        "rows": manifest.files().map(|file| file.rows).sum::<u64>(),
+        "rows": manifest.rows(),
         "size_bytes": manifest.files().map(|file| file.size_bytes).sum::<u64>(),
         "sources": sources,
         "operators": operators,
@@ -244,9 +245,9 @@ fn state_document(state: &StateView<'_>) -> Json {
         .map(|(i, schema)| json!({ "version": schema.version, "type": schema.data_type, "rows": rows(i) }))
         .collect();
     let files: Vec<_> = (entry.files.iter())
-        .map(|f| json!({ "path": f.path, "rows": f.rows, "size_bytes": f.size_bytes, "schema": f.schema }))
+        .map(|f| json!({ "path": f.place(), "rows": f.rows, "size_bytes": f.size_bytes, "schema": f.schema }))
         .collect();
-    json!({
+    let mut document = json!({
         "name": entry.name.as_str(),
         "kind": entry.kind.as_str(),
         "key": entry.key,
@@ -255,5 +256,15 @@ fn state_document(state: &StateView<'_>) -> Json {
         "schemas": schemas,
         "files": files,
         "sql": sql::select(state),
-    })
+    });
+    if entry.is_layered() {
+        let tombstones = entry.tombstones.iter().map(
+            |f| json!({ "path": f.place(), "rows": f.rows, "size_bytes": f.size_bytes, "layer": f.layer }),
+        );
+        document["tombstones"] = tombstones.collect();
+        for (shown, file) in document["files"].as_array_mut().into_iter().flatten().zip(&entry.files) {
+            shown["layer"] = file.layer.into();
+        }
+    }
+    document
 }

@@ -19,19 +19,29 @@ pub(super) fn write(state: &StateView<'_>, console: &mut Console<'_>) -> io::Res
         entry.name,
         entry.kind.as_str()
     )?;
-    writeln!(console.out, "rows        {}, {}", counted(entry.rows(), "row"), size(entry.size_bytes()))?;
+    // Layers have rows that newer ones cover.
+    let at_most = if entry.is_layered() { "at most " } else { "" };
+    writeln!(
+        console.out,
+        "rows        {at_most}{}, {}",
+        counted(entry.rows(), "row"),
+        size(entry.size_bytes())
+    )?;
     for (i, schema) in entry.schemas.iter().enumerate() {
         write_schema(entry, i, schema, console)?;
     }
-    let mut files = Table::new(&["", ">", ">", ""]);
-    for file in entry.files.iter().take(MAX_FILES) {
+    let mut files = Table::new(&["", ">", ">", "", ""]);
+    let tombstones = entry.tombstones.iter().map(|file| (file, "tombstone"));
+    for (file, what) in entry.files.iter().map(|file| (file, "row")).chain(tombstones).take(MAX_FILES) {
         let groups = file.key_groups.map_or(String::new(), |groups| format!("key groups {groups}"));
-        files.row([file.path.clone(), counted(file.rows, "row"), size(file.size_bytes), groups]);
+        let layer = if entry.is_layered() { format!("layer {}", file.layer) } else { String::new() };
+        files.row([file.place(), counted(file.rows, what), size(file.size_bytes), groups, layer]);
     }
-    writeln!(console.out, "files       {}", entry.files.len())?;
+    let count = entry.all_files().count();
+    writeln!(console.out, "files       {count}")?;
     files.write(console.out, "  ")?;
-    if entry.files.len() > MAX_FILES {
-        writeln!(console.out, "  and {} more, see --json", entry.files.len() - MAX_FILES)?;
+    if count > MAX_FILES {
+        writeln!(console.out, "  and {} more, see --json", count - MAX_FILES)?;
     }
     match sql::select(state) {
         Some(sql) => writeln!(console.out, "in DuckDB   {sql}"),

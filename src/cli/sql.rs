@@ -4,12 +4,16 @@ use crate::model::{FileEntry, StateEntry, StateKind, arrow_type};
 use crate::savepoint::StateView;
 use arrow::datatypes::DataType as ArrowType;
 
-/// Returns a query for DuckDB over the files of a state, if it has any.
+/// Returns a query for DuckDB over the files of a state, if it has any, and if they show the state: of layers, no
+/// plain query does.
 ///
 /// Files under different schemas are read by the names of their columns. Where one schema has fields and
 /// another has not, no query reads both, and the one of the job that wrote the savepoint is taken.
 pub(super) fn select(state: &StateView<'_>) -> Option<String> {
     let entry = state.entry();
+    if entry.is_layered() {
+        return None;
+    }
     let has_fields = |schema: usize| is_struct(entry, schema);
     let first = entry.files.first()?;
     let wanted = if entry.files.iter().any(|file| file.schema == 0) { 0 } else { first.schema };

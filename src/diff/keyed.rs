@@ -1,7 +1,7 @@
 //! Keyed state side by side.
 
 use super::comparison::Comparison;
-use super::groups::{GroupFacts, match_groups};
+use super::groups::{GroupFacts, Matching, match_groups};
 use super::keys::Joined;
 use super::side::{END, Files, Merge};
 use super::tally::Tally;
@@ -12,7 +12,16 @@ use crate::savepoint::StateView;
 /// Compares two states with keys of one type, in the order of the keys.
 pub(super) fn diff(before: StateView<'_>, after: StateView<'_>, limit: usize) -> Result<Tally> {
     let (before, after) = (Files::open(before)?, Files::open(after)?);
-    let mut matching = match_groups(&facts(&before), &facts(&after));
+    let is_layered = [&before, &after].iter().any(|files| files.state.entry().is_layered());
+    let mut matching = match is_layered {
+        // Hashes say nothing of rows that newer layers cover.
+        true => Matching {
+            before: before.groups().collect(),
+            after: after.groups().collect(),
+            ..Default::default()
+        },
+        false => match_groups(&facts(&before), &facts(&after)),
+    };
     let mut comparison = Comparison::new(&before, &after, limit);
     let mut old = Merge::new(&before, matching.before);
     let mut new = Merge::new(&after, matching.after);

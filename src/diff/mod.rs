@@ -210,12 +210,12 @@ fn diff_state(
     limit: usize,
 ) -> Result<StateDiff> {
     let (old, new) = (find(before, uid, name), find(after, uid, name));
-    let summary = |state: Option<StateView<'_>>| state.map(|state| summarise(state.entry()));
+    let summary = |state: Option<StateView<'_>>| state.map(|state| summarise(&state)).transpose();
     let mut state = StateDiff {
         uid: uid.clone(),
         state: name.clone(),
-        before: summary(old),
-        after: summary(new),
+        before: summary(old)?,
+        after: summary(new)?,
         schema: SchemaChange::None,
         counts: Counts::default(),
         fields: Vec::new(),
@@ -223,9 +223,8 @@ fn diff_state(
         not_compared: None,
     };
     let (Some(old), Some(new)) = (old, new) else {
-        // The rows of a state that is in one savepoint alone need not be read to be counted.
-        state.counts.added = new.map_or(0, |state| state.entry().rows());
-        state.counts.removed = old.map_or(0, |state| state.entry().rows());
+        state.counts.added = state.after.as_ref().map_or(0, |summary| summary.rows);
+        state.counts.removed = state.before.as_ref().map_or(0, |summary| summary.rows);
         return Ok(state);
     };
     state.schema = schema_change(old.entry(), new.entry());
@@ -240,13 +239,19 @@ fn diff_state(
     Ok(state)
 }
 
-fn summarise(entry: &StateEntry) -> StateSummary {
-    StateSummary {
-        kind: entry.kind,
-        rows: entry.rows(),
-        schema: entry.schemas.first().cloned(),
-        rows_by_version: entry.rows_by_version(),
+fn summarise(state: &StateView<'_>) -> Result<StateSummary> {
+    let (entry, rows) = (state.entry(), state.rows_by_schema()?);
+    let versions = entry.files.iter().map(|file| (entry.schema_of(file).version, 0));
+    let mut rows_by_version: BTreeMap<_, _> = versions.collect();
+    for (schema, rows) in entry.schemas.iter().zip(&rows).filter(|(_, rows)| **rows > 0) {
+        *rows_by_version.entry(schema.version).or_default() += rows;
     }
+    Ok(StateSummary {
+        kind: entry.kind,
+        rows: rows.iter().sum(),
+        schema: entry.schemas.first().cloned(),
+        rows_by_version,
+    })
 }
 
 fn schema_change(before: &StateEntry, after: &StateEntry) -> SchemaChange {

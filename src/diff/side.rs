@@ -86,7 +86,7 @@ impl<'a> Files<'a> {
 
     /// Reads a row group and checks its order, on which all comparing rests.
     pub(super) fn read(&self, id: GroupId) -> Result<Rc<Batch>> {
-        let rows = self.files[id.file].read_row_group(id.group)?;
+        let rows = self.files[id.file].read_live(id.group)?;
         let entry = self.state.entry();
         let key = entry.key.as_ref().unwrap_or(&DataType::Unit);
         let (Some(groups), true) = (rows.column(0).as_primitive_opt::<UInt16Type>(), rows.num_columns() == 3)

@@ -452,7 +452,7 @@ impl Coordinator {
             path: flight.order.directory.clone(),
             id: sealed.id.to_string(),
             epoch: flight.order.epoch,
-            rows: manifest.files().map(|f| f.rows).sum(),
+            rows: manifest.rows(),
             size_bytes,
             duration_ms,
             watermark_ms: manifest.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
@@ -497,6 +497,7 @@ impl Coordinator {
                     key: state.key.clone(),
                     schemas: vec![state.schema.clone()],
                     files: Vec::new(),
+                    tombstones: Vec::new(),
                 };
                 let written = parts.iter().flat_map(|p| &p.states).filter(|s| s.name == state.name.as_str());
                 for (schema, file) in written.flat_map(|s| &s.files) {

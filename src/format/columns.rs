@@ -54,6 +54,12 @@ impl StateColumns {
         Arc::new(Schema::new(fields))
     }
 
+    /// Returns the columns of the tombstones of such a state: its keys, with values of type `unit`.
+    #[must_use]
+    pub fn of_tombstones(&self) -> Self {
+        Self { value: DataType::Unit, ..self.clone() }
+    }
+
     /// Returns the key group of a row, by the canonical encoding of its key.
     pub fn key_group(&self, encoded_key: &[u8]) -> KeyGroup {
         self.kind.key_group(encoded_key, self.max_parallelism)

@@ -63,6 +63,20 @@ pub fn state_file_path(
     format!("{STATE}/{ordinal:04}-{operator}/{state}/w{worker:04}.s{schema_version}.p{part:04}.parquet")
 }
 
+/// Returns the path of a file of tombstones, relative to its manifest.
+///
+/// As [`state_file_path`], but for the schema version, which tombstones do not have.
+pub fn tombstone_file_path(
+    ordinal: usize,
+    uid: &OperatorUid,
+    state: &StateName,
+    worker: usize,
+    part: usize,
+) -> String {
+    let (operator, state) = (plain(uid.as_str()), plain(state.as_str()));
+    format!("{STATE}/{ordinal:04}-{operator}/{state}/w{worker:04}.gone.p{part:04}.parquet")
+}
+
 /// Says what keeps `path` from being a path of a state file inside a savepoint, if anything does (clause MF-9).
 pub fn path_problem(path: &str) -> Option<&'static str> {
     match path {
@@ -76,6 +90,15 @@ pub fn path_problem(path: &str) -> Option<&'static str> {
         }
         MANIFEST => Some("is the manifest itself"),
         _ => None,
+    }
+}
+
+/// Says what keeps `base` from being the name of a directory beside that of a manifest (clause SF-2).
+pub fn base_problem(base: &str) -> Option<&'static str> {
+    match base {
+        _ if base.len() > 255 => Some("is longer than 255 bytes"),
+        _ if base.contains('/') => Some("has several parts"),
+        _ => path_problem(base),
     }
 }
 
@@ -110,6 +133,15 @@ mod tests {
             assert!(path_problem(bad).is_some(), "{bad:?}");
         }
         assert!(path_problem(&"x".repeat(1025)).is_some());
+    }
+
+    /// Clause SF-2.
+    #[test]
+    fn a_base_is_one_plain_name() {
+        for bad in ["", ".", "..", "/", "a/b", "../a", "a/", "a\\b", "a\nb", &"x".repeat(256)] {
+            assert!(base_problem(bad).is_some(), "{bad:?}");
+        }
+        assert_eq!(base_problem("0000000012-a0003"), None);
     }
 
     /// Clause PB-5.

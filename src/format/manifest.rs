@@ -17,8 +17,14 @@ pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// A feature for states with files in more than one schema.
 pub(super) const MIXED_SCHEMAS: &str = "mixed-schemas";
 
+/// A feature for states in layers.
+pub(super) const LAYERS: &str = "layers";
+
+/// A feature for files that lie in the directory of another checkpoint.
+pub(super) const SHARED_FILES: &str = "shared-files";
+
 /// The features that this program can read.
-const KNOWN_FEATURES: [&str; 1] = [MIXED_SCHEMAS];
+const KNOWN_FEATURES: [&str; 3] = [LAYERS, MIXED_SCHEMAS, SHARED_FILES];
 
 /// The member with the hash over all others.
 const ROOT: &str = "root";

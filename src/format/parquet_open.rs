@@ -134,6 +134,11 @@ impl ParquetFile {
         Some(self.stride).filter(|stride| *stride > 0)
     }
 
+    /// Shows where the file is, for messages.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(crate) fn columns(&self) -> &StateColumns {
         &self.columns
     }

@@ -176,6 +176,8 @@ impl<W: Write + Send> ParquetWriter<W> {
         let max_parallelism = self.columns.max_parallelism;
         let entry = FileEntry {
             path: String::new(),
+            base: None,
+            layer: 0,
             size_bytes: seen.size_bytes,
             sha256: seen.sha256,
             tail_bytes: seen.tail_bytes,

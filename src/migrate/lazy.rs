@@ -28,7 +28,8 @@ pub struct Untouched<K: Key, S: State> {
     state: StateName,
     held: KeyGroupRange,
     files: Vec<OldFile<K, S>>,
-    /// Rows not taken; counts rows of other workers in row groups that are shared and not loaded yet.
+    /// Rows not taken; counts rows of other workers, and rows that newer layers cover, in row groups that are not
+    /// loaded yet.
     remaining: u64,
     /// Those of them that have another schema than the job works with.
     unmigrated: u64,
@@ -119,7 +120,7 @@ impl<K: Key, S: State> Untouched<K, S> {
     }
 
     /// Returns how many rows are untouched; more than there are while row groups that are shared with other
-    /// workers are not loaded.
+    /// workers, or lie below newer layers, are not loaded.
     pub fn remaining(&self) -> u64 {
         self.remaining
     }
@@ -223,7 +224,8 @@ impl<K: Key, S: State> OldFile<K, S> {
         self.file.row_groups()[group.index].rows - group.taken.count
     }
 
-    /// Loads a row group if it is not; returns how many of its rows turned out to be other workers'.
+    /// Loads a row group if it is not; returns how many of its rows turned out to be other workers', or covered by
+    /// newer layers.
     fn load(&mut self, index: usize, held: KeyGroupRange) -> Result<u64> {
         let old = &mut self.groups[index];
         if old.loaded.is_some() {
@@ -238,13 +240,17 @@ impl<K: Key, S: State> OldFile<K, S> {
         let keys = K::Reader::new(rows.column(1)).map_err(|e| damaged(e.found))?;
         let values = self.route.open(rows.column(2)).map_err(|e| damaged(e.to_string()))?;
         let own = rows_of(&rows, held);
-        let spare = rows.num_rows() - own.len();
-        if spare > 0 {
+        let covered = self.file.covered(&rows)?;
+        let is_spare =
+            |row: &usize| !own.contains(row) || covered.as_ref().is_some_and(|covered| covered.value(*row));
+        let mut spare = 0;
+        if own.len() < rows.num_rows() || covered.is_some() {
             let taken = Arc::make_mut(&mut old.taken);
-            (0..own.start).chain(own.end..rows.num_rows()).for_each(|row| taken.insert(row));
+            (0..rows.num_rows()).filter(is_spare).for_each(|row| taken.insert(row));
+            spare = taken.count as u64;
         }
         old.loaded = Some(Loaded { rows, keys, values });
-        Ok(spare as u64)
+        Ok(spare)
     }
 }
 
@@ -322,7 +328,12 @@ impl UntouchedImage {
             file.groups.retain(|g| g.span.last() >= group);
             for old in file.groups.iter_mut().take_while(|g| g.span.first() <= group) {
                 if old.rows.is_none() {
-                    old.rows = Some(file.file.read_row_group(old.index)?);
+                    let rows = file.file.read_row_group(old.index)?;
+                    if let Some(covered) = file.file.covered(&rows)? {
+                        let taken = Arc::make_mut(&mut old.taken);
+                        covered.set_indices().for_each(|row| taken.insert(row));
+                    }
+                    old.rows = Some(rows);
                 }
                 let Some(rows) = &old.rows else { continue };
                 let range = rows_of_group(rows, group);

@@ -251,17 +251,29 @@ pub struct StateEntry {
     pub schemas: Vec<Schema>,
     /// The files with its rows.
     pub files: Vec<FileEntry>,
+    /// The files with the keys that a layer removes, for keyed state in layers.
+    pub tombstones: Vec<FileEntry>,
 }
 
 impl StateEntry {
-    /// Returns the number of rows in all files.
+    /// Returns the number of rows in all files; of a state in layers, at least as many as it has keys.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|f| f.rows).sum()
     }
 
-    /// Returns the size of all files in bytes.
+    /// Returns the size of all files in bytes, those of tombstones included.
     pub fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|f| f.size_bytes).sum()
+        self.all_files().map(|f| f.size_bytes).sum()
+    }
+
+    /// Returns the files with rows, and those with tombstones.
+    pub fn all_files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().chain(&self.tombstones)
+    }
+
+    /// Returns whether it lies in layers: of the rows of one key only the one in the newest layer counts.
+    pub fn is_layered(&self) -> bool {
+        self.all_files().any(|file| file.layer > 0)
     }
 
     /// Returns the schema that `file` is written in.
@@ -286,8 +298,10 @@ impl StateEntry {
 /// One state file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Where it lies, relative to the manifest, with `/` between the parts.
+    /// Where it lies, relative to the manifest or to `base`, with `/` between the parts.
     pub path: String,
+    /// The directory beside that of the manifest in which it lies, if another checkpoint wrote it and keeps it.
+    pub base: Option<String>,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// The SHA-256 of all its bytes.
@@ -298,10 +312,22 @@ pub struct FileEntry {
     pub tail_sha256: Digest,
     /// Its number of rows.
     pub rows: u64,
-    /// Which of the state's schemas its rows have.
+    /// Which of the state's schemas its rows have; 0 for tombstones, which have none.
     pub schema: usize,
+    /// The layer that it belongs to, 0 for a state without layers: rows of a greater one count.
+    pub layer: u32,
     /// The key groups of its rows, for keyed state; none if it has no rows.
     pub key_groups: Option<KeyGroupRange>,
+}
+
+impl FileEntry {
+    /// Shows where it lies, seen from the manifest.
+    pub fn place(&self) -> String {
+        match &self.base {
+            Some(base) => format!("../{base}/{}", self.path),
+            None => self.path.clone(),
+        }
+    }
 }
 
 impl Manifest {
@@ -315,9 +341,14 @@ impl Manifest {
         self.operators.iter().flat_map(|o| o.states.iter().map(move |s| (o, s)))
     }
 
-    /// Returns all state files.
+    /// Returns all state files, those of tombstones included.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
-        self.states().flat_map(|(_, s)| s.files.iter())
+        self.states().flat_map(|(_, s)| s.all_files())
+    }
+
+    /// Returns the number of rows of all states ([`StateEntry::rows`]).
+    pub fn rows(&self) -> u64 {
+        self.states().map(|(_, s)| s.rows()).sum()
     }
 }
 

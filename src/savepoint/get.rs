@@ -3,7 +3,8 @@
 use super::StateView;
 use super::scan::sought_key;
 use crate::error::{Error, Result};
-use crate::model::{Schema, Value, value_at};
+use crate::model::{FileEntry, Schema, Value, value_at};
+use std::cmp::Reverse;
 
 /// The value of a key, and the schema that it was written in.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +23,18 @@ impl StateView<'_> {
     /// [`Error::NotAKey`] if the state has no keys or `key` is not of their type; [`Error::Damaged`]; [`Error::Io`].
     pub fn get(&self, key: &Value) -> Result<Option<Found>> {
         let (group, encoded) = sought_key(self, key)?;
-        for (index, file) in self.entry.files.iter().enumerate() {
+        for (file, is_tombstones) in self.newest_first() {
             if !file.key_groups.is_some_and(|range| range.contains(group)) {
                 continue;
             }
-            let open = self.file(index)?;
+            if is_tombstones {
+                let removed = self.savepoint.tombstone_file(self.entry, file)?.find(group, &encoded)?;
+                if removed.is_some() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let open = self.savepoint.state_file(self.entry, file)?;
             let Some((row_group, row)) = open.find(group, &encoded)? else { continue };
             let batch = open.read_rows(row_group, row..row + 1)?;
             let schema = self.entry.schema_of(file).clone();
@@ -38,5 +46,13 @@ impl StateView<'_> {
             return Ok(Some(Found { schema, value }));
         }
         Ok(None)
+    }
+
+    /// Returns the files from the newest layer to the oldest, and of each whether it has tombstones.
+    fn newest_first(&self) -> Vec<(&FileEntry, bool)> {
+        let rows = self.entry.files.iter().map(|file| (file, false));
+        let mut files: Vec<_> = rows.chain(self.entry.tombstones.iter().map(|file| (file, true))).collect();
+        files.sort_by_key(|(file, _)| Reverse(file.layer));
+        files
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod get;
+mod layers;
 mod new;
 mod salvage;
 mod scan;
@@ -27,7 +28,9 @@ pub use state_file::{RowGroup, StateFile};
 pub use take_over::Taken;
 pub use verify::{Depth, Problem, Report, verify};
 pub(crate) use writer::check_sealed;
-pub use writer::{StateFileWriter, dispose, publish};
+pub use writer::{StateFileWriter, dispose, dispose_shared, publish};
+
+use layers::Cover;
 
 use crate::error::{Error, Result, shown};
 use crate::format::{self, MAX_MANIFEST_BYTES, layout};
@@ -48,6 +51,8 @@ type Parse = fn(&[u8], &str) -> Result<(Manifest, SavepointId)>;
 pub struct Savepoint {
     store: Arc<dyn Store>,
     dir: String,
+    /// The directory that `dir` is in, and the store that has it: where files lie that other checkpoints keep.
+    beside: Option<(Arc<dyn Store>, String)>,
     id: SavepointId,
     manifest: Arc<Manifest>,
 }
@@ -82,7 +87,13 @@ impl Savepoint {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Error::NotASavepoint { path: shown(path) },
             _ => Error::Io { action: "open", path: shown(path), source },
         })?;
-        Self::read(Arc::new(store), "", parse)
+        let mut savepoint = Self::read(Arc::new(store), "", parse)?;
+        if savepoint.manifest.files().any(|file| file.base.is_some()) {
+            let parent = path.join("..");
+            let parent = LocalStore::open(&parent).map_err(Error::io("open", shown(&parent)))?;
+            savepoint.beside = Some((Arc::new(parent), String::new()));
+        }
+        Ok(savepoint)
     }
 
     /// Opens the savepoint in the directory `dir` of a store; the empty directory is the store's root.
@@ -95,18 +106,10 @@ impl Savepoint {
     }
 
     fn read(store: Arc<dyn Store>, dir: &str, parse: Parse) -> Result<Self> {
-        let path = layout::manifest_path(dir);
-        let shown = store.describe(&path);
-        let blob = store.open(&path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => Error::NotASavepoint { path: store.describe(dir) },
-            _ => Error::Io { action: "open", path: shown.clone(), source },
-        })?;
-        // One byte more than is read lets the parser refuse it by its size.
-        let length = blob.size().min(MAX_MANIFEST_BYTES + 1) as usize;
-        let mut bytes = vec![0; length];
-        blob.read_exact_at(&mut bytes, 0).map_err(Error::io("read", shown.as_str()))?;
-        let (manifest, id) = parse(&bytes, &shown)?;
-        Ok(Self { store, dir: dir.to_owned(), id, manifest: Arc::new(manifest) })
+        let (manifest, id) = read_manifest(store.as_ref(), dir, parse)?;
+        let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let beside = (!dir.is_empty()).then(|| (store.clone(), parent.to_owned()));
+        Ok(Self { store, dir: dir.to_owned(), beside, id, manifest: Arc::new(manifest) })
     }
 
     /// Returns the short id.
@@ -146,16 +149,60 @@ impl Savepoint {
 
     /// Opens a state file: checks its size, its tail, its footer, and its columns against the manifest.
     ///
+    /// `file` is one of `state.files`; files of newer layers are opened when they are first needed.
+    ///
     /// # Errors
     ///
     /// [`Error::Damaged`] with the file if one of them is not as the manifest says; [`Error::Io`].
     pub fn state_file(&self, state: &StateEntry, file: &FileEntry) -> Result<StateFile> {
-        StateFile::open(self.store.as_ref(), &self.dir, self.columns(state, file), file)
+        self.open_file(state, file, self.columns(state, file))
+    }
+
+    /// Opens a file of tombstones, one of `state.tombstones`: the keys that its layer removes.
+    ///
+    /// # Errors
+    ///
+    /// As [`state_file`](Self::state_file).
+    pub fn tombstone_file(&self, state: &StateEntry, file: &FileEntry) -> Result<StateFile> {
+        self.open_file(state, file, self.columns(state, file).of_tombstones())
+    }
+
+    fn open_file(&self, state: &StateEntry, file: &FileEntry, columns: StateColumns) -> Result<StateFile> {
+        let (store, path) = self.locate(file)?;
+        let mut covers = Vec::new();
+        let rows = state.files.iter().map(|file| (file, false));
+        for (other, is_tombstones) in rows.chain(state.tombstones.iter().map(|file| (file, true))) {
+            let ranges = other.key_groups.zip(file.key_groups);
+            let overlaps = ranges.is_some_and(|(range, own)| range.intersection(own).is_some());
+            if other.layer > file.layer && overlaps {
+                let columns = self.columns(state, other);
+                let columns = if is_tombstones { columns.of_tombstones() } else { columns };
+                let (store, path) = self.locate(other)?;
+                covers.push(Cover::new(store.clone(), path, columns, other.clone()));
+            }
+        }
+        StateFile::open_covered(store.as_ref(), &path, columns, file, covers)
+    }
+
+    /// Returns the store that has a file, and its path there.
+    fn locate(&self, file: &FileEntry) -> Result<(&Arc<dyn Store>, String)> {
+        let Some(base) = &file.base else { return Ok((&self.store, layout::join(&self.dir, &file.path))) };
+        let (store, parent) = self.beside.as_ref().ok_or_else(|| Error::Damaged {
+            path: self.shown(file),
+            found: format!("a file of the directory `{base}` beside this one"),
+            wanted: "a place that has directories beside it".to_owned(),
+        })?;
+        Ok((store, layout::join(&layout::join(parent, base), &file.path)))
     }
 
     /// Shows where a state file is, for messages.
     fn shown(&self, file: &FileEntry) -> String {
-        self.store.describe(&layout::join(&self.dir, &file.path))
+        match (&file.base, &self.beside) {
+            (Some(base), Some((store, parent))) => {
+                store.describe(&layout::join(&layout::join(parent, base), &file.path))
+            }
+            _ => self.store.describe(&layout::join(&self.dir, &file.path)),
+        }
     }
 
     /// Returns the columns of a file of `state`.
@@ -172,6 +219,21 @@ impl Savepoint {
             max_parallelism: self.manifest.max_parallelism,
         }
     }
+}
+
+/// Reads the manifest of the savepoint in the directory `dir` of a store.
+fn read_manifest(store: &dyn Store, dir: &str, parse: Parse) -> Result<(Manifest, SavepointId)> {
+    let path = layout::manifest_path(dir);
+    let shown = store.describe(&path);
+    let blob = store.open(&path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => Error::NotASavepoint { path: store.describe(dir) },
+        _ => Error::Io { action: "open", path: shown.clone(), source },
+    })?;
+    // One byte more than is read lets the parser refuse it by its size.
+    let length = blob.size().min(MAX_MANIFEST_BYTES + 1) as usize;
+    let mut bytes = vec![0; length];
+    blob.read_exact_at(&mut bytes, 0).map_err(Error::io("read", shown.as_str()))?;
+    parse(&bytes, &shown)
 }
 
 /// One operator of a savepoint.
@@ -231,7 +293,7 @@ impl<'a> StateView<'a> {
         self.savepoint
     }
 
-    /// Opens the file with this position in the entry.
+    /// Opens the file with this position in the entry's `files`.
     ///
     /// # Errors
     ///

@@ -385,8 +385,14 @@ impl KeyedColumns {
         let files = self.sorter.finish()?.into_iter().collect();
         let mut states = self.shared.states();
         states.open.retain(|open| *open != (uid.clone(), state.clone()));
-        let entry =
-            StateEntry { name: state, kind: StateKind::Value, key, schemas: vec![self.schema], files };
+        let entry = StateEntry {
+            name: state,
+            kind: StateKind::Value,
+            key,
+            schemas: vec![self.schema],
+            files,
+            tombstones: Vec::new(),
+        };
         if let Some(operator) = states.operators.iter_mut().find(|operator| operator.uid == uid) {
             operator.states.push(entry);
         }

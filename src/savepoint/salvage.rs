@@ -1,7 +1,8 @@
 //! Saving what is sound of a damaged savepoint: a new savepoint with it, and an account of what was lost.
 //!
 //! A row group whose chunks have their hashes is sound as a whole. Where hashes fit and rows still break the format,
-//! a faulty program wrote them: such rows are left out one by one. Nothing is repaired by guessing.
+//! a faulty program wrote them: such rows are left out one by one. Nothing is repaired by guessing: where a newer
+//! layer has lost rows, older ones of the same key groups may be out of date, and are left out too.
 
 use super::verify_rows::{odd_value, overlapping};
 use super::{Savepoint, StateColumns, StateFile, StateFileWriter, check_sealed, new, publish, seal};
@@ -16,7 +17,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{UInt16Type, UInt32Type};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub struct Salvaged {
 impl Salvaged {
     /// Returns the number of rows that were saved.
     pub fn rows_kept(&self) -> u64 {
-        self.savepoint.manifest().files().map(|file| file.rows).sum()
+        self.savepoint.manifest().rows()
     }
 
     /// Returns the number of rows that were lost.
@@ -137,7 +138,10 @@ fn write_sound(
         let OperatorEntry { uid, states, .. } = operator;
         for state in states {
             let mut lost = Vec::new();
-            let files = Saver { damaged, state, store, dir, losses: &mut lost }.save()?;
+            let stale = Vec::new();
+            let (files, tombstones) =
+                Saver { damaged, state, store, dir, losses: &mut lost, stale }.save()?;
+            state.tombstones = tombstones;
             replace_files(state, files);
             if !lost.is_empty() {
                 losses.push(StateLoss { uid: uid.clone(), state: state.name.clone(), losses: lost });
@@ -165,19 +169,52 @@ struct Saver<'a> {
     store: &'a dyn Store,
     dir: &'a str,
     losses: &'a mut Vec<Loss>,
+    /// The key groups in which layers that are newer than the one being saved have lost rows.
+    stale: Vec<KeyGroupRange>,
 }
 
 impl Saver<'_> {
-    /// Returns the files with the sound rows.
-    fn save(&mut self) -> Result<Vec<FileEntry>> {
+    /// Returns the files with the sound rows, and those with the sound tombstones.
+    fn save(&mut self) -> Result<(Vec<FileEntry>, Vec<FileEntry>)> {
+        let rows = self.state.files.iter().map(|file| (file, false));
+        let tombstones = self.state.tombstones.iter().map(|file| (file, true));
+        let mut layers: BTreeMap<Reverse<u32>, Vec<(usize, &FileEntry, bool)>> = BTreeMap::new();
+        for (index, (file, is_tombstones)) in rows.chain(tombstones).enumerate() {
+            layers.entry(Reverse(file.layer)).or_default().push((index, file, is_tombstones));
+        }
+        let mut saved = Vec::new();
+        // The newest layer first: what it has lost says which rows of older ones may be out of date.
+        for files in layers.into_values() {
+            let lost = self.losses.len();
+            self.save_layer(files, &mut saved)?;
+            let ranges = self.losses[lost..].iter().filter_map(|loss| loss.key_groups);
+            self.stale.extend(ranges.filter(|_| self.state.is_layered()));
+        }
+        saved.sort_by_key(|(index, ..)| *index);
+        let (tombstones, rows): (Vec<_>, Vec<_>) =
+            saved.into_iter().partition(|(.., is_tombstones)| *is_tombstones);
+        let files =
+            |saved: Vec<(usize, FileEntry, bool)>| saved.into_iter().map(|(_, file, _)| file).collect();
+        Ok((files(rows), files(tombstones)))
+    }
+
+    /// Saves the files of one layer, each given with its number and whether it has tombstones.
+    fn save_layer(
+        &mut self,
+        files: Vec<(usize, &'_ FileEntry, bool)>,
+        saved: &mut Vec<(usize, FileEntry, bool)>,
+    ) -> Result<()> {
         let mut cursors = Vec::new();
-        for (index, entry) in self.state.files.iter().enumerate() {
-            match self.damaged.state_file(self.state, entry) {
-                Ok(file) => cursors.push(Cursor::new(index, entry, file)),
+        for (index, entry, is_tombstones) in files {
+            let opened = match is_tombstones {
+                false => self.damaged.state_file(self.state, entry),
+                true => self.damaged.tombstone_file(self.state, entry),
+            };
+            match opened {
+                Ok(file) => cursors.push(Cursor::new(index, entry, is_tombstones, file)),
                 Err(error) => self.losses.push(loss(entry, entry.key_groups, entry.rows, error)),
             }
         }
-        let mut files = Vec::new();
         let groups = match self.state.kind {
             StateKind::Value | StateKind::Timers => overlapping(cursors, |cursor| cursor.entry),
             StateKind::List => cursors.into_iter().map(|cursor| vec![cursor]).collect(),
@@ -186,15 +223,14 @@ impl Saver<'_> {
             // Of a key that is in two files the row with the newer schema stays: the one that the job works with.
             cursors.sort_by_key(|cursor| (cursor.entry.schema, cursor.index));
             self.merge(&mut cursors)?;
-            for cursor in cursors {
-                let schema = cursor.entry.schema;
-                if let Some(writer) = cursor.writer {
-                    files.push((cursor.index, writer.finish(schema)?));
+            for Cursor { index, entry, is_tombstones, writer, .. } in cursors {
+                if let Some(writer) = writer {
+                    let file = writer.finish(entry.schema)?;
+                    saved.push((index, FileEntry { layer: entry.layer, ..file }, is_tombstones));
                 }
             }
         }
-        files.sort_by_key(|(index, _)| *index);
-        Ok(files.into_iter().map(|(_, file)| file).collect())
+        Ok(())
     }
 
     /// Goes through files side by side, so that a key that comes twice comes twice in a row.
@@ -210,6 +246,10 @@ impl Saver<'_> {
                     let found = format!("keys that {} has too", cursors[*other].entry.path);
                     cursors[index].drop_row(place.0, found, "each key in one file of the state");
                 }
+                _ if self.is_stale(place.0) => {
+                    let found = "rows below a newer layer whose rows are lost";
+                    cursors[index].drop_row(place.0, found, "rows that no lost one may have replaced");
+                }
                 _ => {
                     cursors[index].keep_row();
                     last = Some((place, index));
@@ -218,6 +258,16 @@ impl Saver<'_> {
             heads.extend(cursors[index].next(self)?.map(|place| Reverse((place, index))));
         }
         Ok(())
+    }
+}
+
+impl Saver<'_> {
+    /// Says whether the rows of a key group may be out of date, since a newer layer has lost some.
+    fn is_stale(&self, group: u32) -> bool {
+        let has = |range: &KeyGroupRange| {
+            (range.first().index()..=range.last().index()).any(|held| u32::from(held) == group)
+        };
+        self.stale.iter().any(has)
     }
 }
 
@@ -239,6 +289,7 @@ type Place = (u32, Vec<u8>);
 struct Cursor<'a> {
     index: usize,
     entry: &'a FileEntry,
+    is_tombstones: bool,
     file: StateFile,
     next_group: usize,
     /// The row group that is being gone through, and its sound rows.
@@ -262,10 +313,23 @@ struct Dropped {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(index: usize, entry: &'a FileEntry, file: StateFile) -> Self {
+    fn new(index: usize, entry: &'a FileEntry, is_tombstones: bool, file: StateFile) -> Self {
         let (batch, last, writer) = Default::default();
         let (sound, kept, dropped) = Default::default();
-        Self { index, entry, file, next_group: 0, batch, sound, next: 0, kept, dropped, last, writer }
+        Self {
+            index,
+            entry,
+            is_tombstones,
+            file,
+            next_group: 0,
+            batch,
+            sound,
+            next: 0,
+            kept,
+            dropped,
+            last,
+            writer,
+        }
     }
 
     /// Returns the place of the next sound row.

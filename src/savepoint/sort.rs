@@ -442,7 +442,8 @@ struct Cursor {
 
 impl Cursor {
     fn open(target: &Target, file: &FileEntry, share_bytes: usize) -> Result<Self> {
-        let file = StateFile::open(target.store.as_ref(), &target.dir, target.columns.clone(), file)?;
+        let path = layout::join(&target.dir, &file.path);
+        let file = StateFile::open(target.store.as_ref(), &path, target.columns.clone(), file)?;
         let none = || arrow::array::new_empty_array(&arrow::datatypes::DataType::Null);
         Ok(Self {
             file,

@@ -1,11 +1,15 @@
 //! One state file, opened for reading: the store's bytes under the format's reader.
 
+use super::layers::{Cover, covered};
 use crate::error::{Error, Result};
-use crate::format::{GroupRows, ParquetFile, ReadAt, SoughtKey, StateColumns, Wanted, layout};
+use crate::format::{GroupRows, ParquetFile, ReadAt, SoughtKey, StateColumns, Wanted};
 use crate::model::{FileEntry, KeyGroup, KeyGroupRange};
 use crate::storage::{Blob, Store};
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
+use arrow::util::bit_iterator::BitSliceIterator;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +34,8 @@ struct Inner {
     file: ParquetFile,
     schema: SchemaRef,
     row_groups: Vec<RowGroup>,
+    /// The files of newer layers that may have keys of this one.
+    covers: Vec<Cover>,
 }
 
 /// Hands the bytes of a store to the format, which knows no stores.
@@ -47,26 +53,41 @@ impl ReadAt for Source {
 }
 
 impl StateFile {
-    /// Opens the file of the savepoint in `dir` that `file` describes.
+    /// Opens the file at `path` in a store, which `entry` describes.
     pub(super) fn open(
         store: &dyn Store,
-        dir: &str,
+        path: &str,
         columns: StateColumns,
-        file: &FileEntry,
+        entry: &FileEntry,
     ) -> Result<Self> {
-        let path = layout::join(dir, &file.path);
-        let shown = store.describe(&path);
-        let blob = store.open(&path).map_err(|source| match source.kind() {
+        Self::open_covered(store, path, columns, entry, Vec::new())
+    }
+
+    /// Opens a file, some of whose rows newer layers may cover.
+    pub(super) fn open_covered(
+        store: &dyn Store,
+        path: &str,
+        columns: StateColumns,
+        entry: &FileEntry,
+        covers: Vec<Cover>,
+    ) -> Result<Self> {
+        let shown = store.describe(path);
+        let blob = store.open(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::Damaged {
                 path: shown.clone(),
                 found: "no file".to_owned(),
-                wanted: format!("{} bytes", file.size_bytes),
+                wanted: format!("{} bytes", entry.size_bytes),
             },
             _ => Error::Io { action: "open", path: shown.clone(), source },
         })?;
-        let file = ParquetFile::open(Arc::new(Source(blob)), shown, columns, file)?;
+        let file = ParquetFile::open(Arc::new(Source(blob)), shown, columns, entry)?;
         let row_groups = file.row_groups().map(|(rows, key_groups)| RowGroup { rows, key_groups }).collect();
-        Ok(Self { inner: Arc::new(Inner { schema: file.schema().clone(), row_groups, file }) })
+        Ok(Self { inner: Arc::new(Inner { schema: file.schema().clone(), row_groups, file, covers }) })
+    }
+
+    /// Shows where the file is, for messages.
+    pub(super) fn path(&self) -> &str {
+        self.inner.file.path()
     }
 
     /// Returns the row groups, in order of their rows.
@@ -85,6 +106,57 @@ impl StateFile {
     /// If there is no such row group.
     pub fn read_row_group(&self, index: usize) -> Result<RecordBatch> {
         self.inner.file.read_row_group(index)
+    }
+
+    /// Marks the rows of a batch of this file whose keys a newer layer has, written anew or removed; `None` if there
+    /// are none. Such rows are no part of the state (clause LY-4).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_row_group`](Self::read_row_group), of a file of a newer layer.
+    pub fn covered(&self, rows: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+        match self.inner.covers.as_slice() {
+            [] => Ok(None),
+            covers => covered(self, covers, rows),
+        }
+    }
+
+    /// Reads the rows of a row group that are part of the state: those that no newer layer covers.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_row_group`](Self::read_row_group), of this file or of one of a newer layer.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group.
+    pub fn read_live(&self, index: usize) -> Result<RecordBatch> {
+        let rows = self.read_row_group(index)?;
+        let Some(covered) = self.covered(&rows)? else { return Ok(rows) };
+        filter_record_batch(&rows, &BooleanArray::new(!&covered, None)).map_err(|error| Error::Parquet {
+            action: "filter",
+            path: self.path().to_owned(),
+            source: error.into(),
+        })
+    }
+
+    /// Returns those of some rows of a row group that are part of the state, as [`read_live`](Self::read_live) does.
+    pub(super) fn live_rows(&self, index: usize, rows: Vec<Range<usize>>) -> Result<Vec<Range<usize>>> {
+        if self.inner.covers.is_empty() {
+            return Ok(rows);
+        }
+        let Some(covered) = self.covered(&self.read_keys(index)?)? else { return Ok(rows) };
+        let covered = !&covered;
+        let live = rows.iter().flat_map(|run| {
+            let live = BitSliceIterator::new(covered.values(), covered.offset() + run.start, run.len());
+            live.map(|(start, end)| run.start + start..run.start + end)
+        });
+        Ok(live.collect())
+    }
+
+    /// Reads the key groups and the keys of a row group.
+    pub(super) fn read_keys(&self, index: usize) -> Result<RecordBatch> {
+        self.inner.file.read_rows(index, 0..self.row_groups()[index].rows, Wanted::Keys)
     }
 
     /// Reads some leaf columns of a row group, given by their positions in [`chunk_hashes`](Self::chunk_hashes).

@@ -31,18 +31,22 @@ impl Savepoint {
         path: &str,
     ) -> Result<Taken> {
         // A second name vouches for the bytes no more than the first: at least the tail must be right.
-        self.state_file(state, file)?;
-        let (from, to) = (layout::join(&self.dir, &file.path), layout::join(dir, path));
+        match state.tombstones.contains(file) {
+            false => self.state_file(state, file)?,
+            true => self.tombstone_file(state, file)?,
+        };
+        let (own, from) = self.locate(file)?;
+        let to = layout::join(dir, path);
         let mut hasher = Sha256::new();
-        let is_copied = take_over((self.store.as_ref(), &from), (store, &to), |piece| hasher.update(piece))
-            .map_err(Error::io("take over", self.store.describe(&from)))?;
+        let is_copied = take_over((own.as_ref(), &from), (store, &to), |piece| hasher.update(piece))
+            .map_err(Error::io("take over", own.describe(&from)))?;
         if !is_copied {
             return Ok(Taken::Linked);
         }
         let found = Digest(hasher.finalize().into());
         if found != file.sha256 {
             return Err(Error::Damaged {
-                path: self.store.describe(&from),
+                path: own.describe(&from),
                 found: format!("bytes with the SHA-256 {found}"),
                 wanted: file.sha256.to_string(),
             });

@@ -78,15 +78,20 @@ pub fn verify(savepoint: &Savepoint, depth: Depth) -> Report {
     }
     for (_, state) in savepoint.manifest.states() {
         let mut sound = Vec::new();
-        for file in &state.files {
+        let tombstones = state.tombstones.iter().map(|file| (file, true));
+        for (file, is_tombstones) in state.files.iter().map(|file| (file, false)).chain(tombstones) {
             report.files += 1;
             report.bytes += file.size_bytes;
             if depth == Depth::Full {
                 check_bytes(savepoint, file, &mut report);
             }
-            match savepoint.state_file(state, file) {
+            let opened = match is_tombstones {
+                false => savepoint.state_file(state, file),
+                true => savepoint.tombstone_file(state, file),
+            };
+            match opened {
                 Ok(open) => sound.push((file, open)),
-                Err(error) => report.add_error(&file.path, error),
+                Err(error) => report.add_error(&file.place(), error),
             }
         }
         match depth {
@@ -122,6 +127,7 @@ fn check_directory(savepoint: &Savepoint, report: &mut Report) {
     let known: BTreeSet<_> = savepoint
         .manifest
         .files()
+        .filter(|file| file.base.is_none())
         .map(|file| file.path.as_str())
         .chain([layout::MANIFEST, layout::SIGNATURE, layout::COMMITTED])
         .collect();
@@ -141,7 +147,7 @@ fn check_bytes(savepoint: &Savepoint, file: &FileEntry, report: &mut Report) {
     match hash(savepoint, file) {
         Ok(found) if found == file.sha256 => {}
         Ok(found) => {
-            report.add(&file.path, format!("bytes with the SHA-256 {found}"), file.sha256.to_string())
+            report.add(&file.place(), format!("bytes with the SHA-256 {found}"), file.sha256.to_string())
         }
         // That a file is missing, of another size or not to be opened is found when it is opened.
         Err(error)
@@ -149,12 +155,15 @@ fn check_bytes(savepoint: &Savepoint, file: &FileEntry, report: &mut Report) {
                 error.kind(),
                 ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::UnexpectedEof
             ) => {}
-        Err(error) => report.add(&file.path, format!("a file that one cannot read ({error})"), "its bytes"),
+        Err(error) => {
+            report.add(&file.place(), format!("a file that one cannot read ({error})"), "its bytes")
+        }
     }
 }
 
 fn hash(savepoint: &Savepoint, file: &FileEntry) -> std::io::Result<Digest> {
-    let blob = savepoint.store.open(&layout::join(&savepoint.dir, &file.path))?;
+    let (store, path) = savepoint.locate(file).map_err(std::io::Error::other)?;
+    let blob = store.open(&path)?;
     if blob.size() != file.size_bytes {
         return Err(ErrorKind::UnexpectedEof.into());
     }
@@ -190,6 +199,7 @@ impl Savepoint {
     pub fn check(&self) -> Result<()> {
         for (_, state) in self.manifest.states() {
             state.files.iter().try_for_each(|file| self.state_file(state, file).map(drop))?;
+            state.tombstones.iter().try_for_each(|file| self.tombstone_file(state, file).map(drop))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Reading every row of a state: values, order, and keys that are in two files.
 //!
-//! Files whose key groups overlap are read side by side in the order of their keys, one row group of each in
-//! memory, so that a key that comes twice comes twice in a row.
+//! Files of a layer whose key groups overlap are read side by side in the order of their keys, one row group of each
+//! in memory, so that a key that comes twice comes twice in a row.
 
 use super::verify::Report;
 use super::{StateColumns, StateFile};
@@ -9,7 +9,7 @@ use crate::format::RowOrder;
 use crate::model::{ColumnMismatch, FileEntry, StateEntry, StateKind, value_at};
 use arrow::array::RecordBatch;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// How many keys of two files are shown before the rest is only counted.
 const SHOWN: usize = 3;
@@ -23,7 +23,11 @@ pub(super) fn check_rows(state: &StateEntry, files: Vec<(&FileEntry, StateFile)>
         }
         return;
     }
-    overlapping(cursors, |cursor| cursor.entry).into_iter().for_each(|cursors| merge(cursors, report));
+    let mut layers: BTreeMap<u32, Vec<Cursor<'_>>> = BTreeMap::new();
+    cursors.into_iter().for_each(|cursor| layers.entry(cursor.entry.layer).or_default().push(cursor));
+    for cursors in layers.into_values() {
+        overlapping(cursors, |cursor| cursor.entry).into_iter().for_each(|cursors| merge(cursors, report));
+    }
 }
 
 /// Puts files together whose key groups overlap: only they can have a key in common.
@@ -60,8 +64,8 @@ fn merge(mut cursors: Vec<Cursor<'_>>, report: &mut Report) {
             twice += 1;
             if twice <= SHOWN {
                 let found =
-                    format!("a key of key group {} that {} has too", key.0, cursors[*other].entry.path);
-                report.add(&cursors[index].entry.path, found, "each key in one file of the state");
+                    format!("a key of key group {} that {} has too", key.0, cursors[*other].entry.place());
+                report.add(&cursors[index].entry.place(), found, "each key in one file of the state");
             }
         }
         last = Some((key, index));
@@ -69,7 +73,7 @@ fn merge(mut cursors: Vec<Cursor<'_>>, report: &mut Report) {
     }
     if let (Some((_, index)), true) = (last, twice > SHOWN) {
         let found = format!("{twice} keys in all that another file has too");
-        report.add(&cursors[index].entry.path, found, "each key in one file of the state");
+        report.add(&cursors[index].entry.place(), found, "each key in one file of the state");
     }
 }
 
@@ -116,7 +120,7 @@ impl<'a> Cursor<'a> {
         let batch = match self.file.read_row_group(index) {
             Ok(batch) => batch,
             Err(error) => {
-                report.add_error(&self.entry.path, error);
+                report.add_error(&self.entry.place(), error);
                 return true;
             }
         };
@@ -133,14 +137,18 @@ impl<'a> Cursor<'a> {
             ends.push((found, keys.len()));
         });
         if let Err(disorder) = order {
-            report.add(&self.entry.path, format!("row group {index}: {}", disorder.found), disorder.wanted);
+            report.add(
+                &self.entry.place(),
+                format!("row group {index}: {}", disorder.found),
+                disorder.wanted,
+            );
         }
         if strangers > 0 {
             let found = format!("row group {index}: {strangers} rows outside of its key groups");
-            report.add(&self.entry.path, found, "the key groups of its statistics");
+            report.add(&self.entry.place(), found, "the key groups of its statistics");
         }
         if let Some((found, wanted)) = odd_value(&batch, self.file.columns()) {
-            report.add(&self.entry.path, format!("row group {index}, {found}"), wanted);
+            report.add(&self.entry.place(), format!("row group {index}, {found}"), wanted);
         }
         true
     }

@@ -3,12 +3,13 @@
 //! Readers look for the manifest alone, so a writer that stops half-way leaves nothing to be
 //! mistaken for a savepoint.
 
-use super::StateColumns;
+use super::{StateColumns, read_manifest};
 use crate::error::{Error, Result};
 use crate::format::{self, Cut, ParquetWriter, Sealed, layout};
 use crate::model::FileEntry;
 use crate::storage::{NewFile, Store};
 use arrow::array::RecordBatch;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{Error as IoError, ErrorKind};
 
@@ -120,4 +121,35 @@ pub fn dispose(store: &dyn Store, dir: &str) -> Result<()> {
     delete(&layout::manifest_path(dir))?;
     let rest = store.list(dir).map_err(Error::io("list", store.describe(dir)))?;
     rest.iter().try_for_each(|path| delete(path))
+}
+
+/// Deletes what can be deleted of the checkpoint in `dir`, some of whose files checkpoints beside it may keep: first
+/// the manifest, then the files that none of theirs names (clause SF-4). Returns how many files were kept.
+///
+/// May be repeated, when another checkpoint beside it is gone, and after it was interrupted. Only to be called by
+/// whoever writes those checkpoints: one that is published meanwhile could name a file that is being deleted.
+///
+/// # Errors
+///
+/// [`Error::Io`]; if a manifest beside it cannot be read, what reading it says, and nothing is deleted.
+pub fn dispose_shared(store: &dyn Store, dir: &str) -> Result<usize> {
+    let (parent, name) = dir.rsplit_once('/').unwrap_or(("", dir));
+    let list = |dir: &str| store.list(dir).map_err(Error::io("list", store.describe(dir)));
+    let mut kept = BTreeSet::new();
+    for path in list(parent)? {
+        let inside = if parent.is_empty() { Some(path.as_str()) } else { path.strip_prefix(parent) };
+        let beside = inside.map(|path| path.trim_start_matches('/')).and_then(|path| path.split_once('/'));
+        if let Some((other, layout::MANIFEST)) = beside
+            && other != name
+        {
+            let manifest = read_manifest(store, &layout::join(parent, other), format::parse)?.0;
+            let named = manifest.files().filter(|file| file.base.as_deref() == Some(name));
+            kept.extend(named.map(|file| layout::join(dir, &file.path)));
+        }
+    }
+    let delete = |path: &str| store.delete(path).map_err(Error::io("delete", store.describe(path)));
+    delete(&layout::manifest_path(dir))?;
+    let (keep, rest): (Vec<_>, Vec<_>) = list(dir)?.into_iter().partition(|path| kept.contains(path));
+    rest.iter().try_for_each(|path| delete(path))?;
+    Ok(keep.len())
 }

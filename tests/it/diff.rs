@@ -57,6 +57,7 @@ fn of_groups(groups: u16, key: &DataType, schemas: &[Schema], files: Vec<File>) 
             key: Some(key.clone()),
             schemas: schemas.to_vec(),
             files: entries,
+            tombstones: Vec::new(),
         }],
     }];
     publish(&store, "", &seal(&manifest)).unwrap();

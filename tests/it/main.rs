@@ -38,6 +38,7 @@ mod hostile;
 #[cfg(feature = "engine")]
 mod joins;
 mod keys;
+mod layers;
 mod manifest;
 #[cfg(feature = "engine")]
 mod operators;

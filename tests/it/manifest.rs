@@ -144,12 +144,12 @@ fn an_unknown_feature_is_refused_by_its_name() {
     refused("MF-4", "/features/read/0", 1);
     refused("MF-4", "/features/read", json!([]));
     let mut json = sample();
-    json["features"]["read"] = json!(["mixed-schemas", "layers"]);
+    json["features"]["read"] = json!(["mixed-schemas", "columns-of-2027"]);
     let error = error_of(&with_root(json));
-    let text = "sp/manifest.json: needs the feature `layers`, which this program does not know";
+    let text = "sp/manifest.json: needs the feature `columns-of-2027`, which this program does not know";
     assert_eq!(error.to_string(), text);
     let mut json = sample();
-    json["features"]["write"] = json!(["layers"]);
+    json["features"]["write"] = json!(["columns-of-2027"]);
     parse(&with_root(json), "manifest.json").unwrap();
 }
 

@@ -207,6 +207,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
                     key: Some(DataType::String),
                     schemas: vec![schema(2, activation_v2()), schema(1, activation_v1())],
                     files: activations,
+                    tombstones: Vec::new(),
                 }],
             },
             OperatorEntry {
@@ -218,6 +219,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
                     key: pairs.key.clone(),
                     schemas: vec![schema(1, pairs.value.clone())],
                     files: vec![pair_file],
+                    tombstones: Vec::new(),
                 }],
             },
             OperatorEntry {
@@ -229,6 +231,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
                     key: None,
                     schemas: vec![schema(1, list.value)],
                     files: vec![list_file],
+                    tombstones: Vec::new(),
                 }],
             },
         ],

@@ -110,7 +110,7 @@ def read_manifest(data):
     members(manifest, ["features", "root", "kind", "created_ms", "writer", "job", "epoch", "labels"])
     members(manifest, ["max_parallelism", "parallelism", "sources", "operators"])
     for feature in members(manifest["features"], ["read", "write"])["read"]:
-        check(feature == "mixed-schemas", "MF-4", f"the feature {feature}")
+        check(feature in ("mixed-schemas", "layers", "shared-files"), "MF-4", f"the feature {feature}")
     without_root = {member: value for member, value in manifest.items() if member != "root"}
     root = hashlib.sha256(canonical(without_root).encode()).hexdigest()
     check(root == digest(manifest["root"]), "MF-5", f"the root hash {root}")
@@ -139,7 +139,7 @@ def read_manifest(data):
         once((members(state, ["name"])["name"] for state in operator["states"]), "MF-8")
         for state in operator["states"]:
             check_state(state, manifest)
-            files += state["files"]
+            files += all_files(state)
     once((file["path"] for file in files), "MF-9")
     check(sum(number(file["rows"]) for file in files) < 1 << 64, "MF-10", "many rows")
     check(sum(number(file["size_bytes"]) for file in files) < 1 << 64, "MF-10", "many bytes")
@@ -158,6 +158,10 @@ def check_migration(migration):
     check(("from" in migration) == ("to" in migration), "MF-17", "one of `from` and `to`")
     for version in (migration.get("from", 0), migration.get("to", 0)):
         check(isinstance(version, int) and 0 <= version < 1 << 32, "MF-6", f"the schema version {version!r}")
+
+
+def all_files(state):
+    return state["files"] + state.get("tombstones", [])
 
 
 def check_state(state, manifest):
@@ -181,12 +185,23 @@ def check_state(state, manifest):
         check(fingerprint(schema["type"]) == schema["fingerprint"], "MF-11", "another fingerprint")
         check(state["kind"] != "timers" or schema["type"] == "unit", "TM-1", "timers with values")
     once(((schema["version"], schema["fingerprint"]) for schema in schemas), "MF-11")
-    for file in state["files"]:
-        members(file, ["path", "rows", "schema", "sha256", "size_bytes", "tail_bytes", "tail_sha256"])
+    for file in state.get("tombstones", []):
+        # LY-3: read below as a file of the schema behind all others.
+        check("layer" in file and "schema" not in file, "LY-1", "tombstones without layer, or with a schema")
+    for file in all_files(state):
+        members(file, ["path", "rows", "sha256", "size_bytes", "tail_bytes", "tail_sha256"])
         path(file["path"]), digest(file["sha256"]), digest(file["tail_sha256"])
         size, tail = number(file["size_bytes"]), number(file["tail_bytes"])
         check(tail >= 12 and tail + 4 <= size < 1 << 63, "MF-10", f"{tail} of {size} bytes")
-        check(0 <= file["schema"] < len(schemas), "MF-11", f"schema {file['schema']}")
+        if file in state["files"]:
+            check(0 <= members(file, ["schema"])["schema"] < len(schemas), "MF-11", f"schema {file['schema']}")
+        of_checkpoint = manifest["kind"] == "checkpoint"
+        if "layer" in file:
+            check(1 <= file["layer"] < 1 << 32, "LY-1", f"layer {file['layer']}")
+            check(keyed and of_checkpoint and "layers" in manifest["features"]["read"], "LY-2", "layers")
+        if "base" in file:
+            check(of_checkpoint and "shared-files" in manifest["features"]["read"], "SF-3", "shared files")
+            check("/" not in path(file["base"]) and len(file["base"].encode()) <= 255, "SF-2", f"the base {file['base']}")
         check(("key_groups" in file) == (keyed and number(file["rows"]) > 0), "MF-12", "key groups")
         if "key_groups" in file:
             first, last = file["key_groups"]
@@ -676,7 +691,13 @@ def read_savepoint(place):
     """Reads a savepoint in the form of expected.json."""
     check((place / "manifest.json").is_file(), "PB-1", "no manifest.json")
     manifest = read_manifest((place / "manifest.json").read_bytes())
-    known = {file["path"] for operator in manifest["operators"] for state in operator["states"] for file in state["files"]}
+    known = {
+        file["path"]
+        for operator in manifest["operators"]
+        for state in operator["states"]
+        for file in all_files(state)
+        if "base" not in file
+    }
     known |= {"manifest.json", "manifest.json.sig", "committed"}
     for inside in place.rglob("*"):
         check(not inside.is_symlink(), "PB-6", f"the link {inside}")
@@ -685,35 +706,7 @@ def read_savepoint(place):
     states = []
     for operator in manifest["operators"]:
         for state in operator["states"]:
-            files, rows, keys = [], [], []
-            for file in state["files"]:
-                schema = state["schemas"][file["schema"]]
-                check((place / file["path"]).is_file(), "PB-2", f"no file {file['path']}")
-                data = (place / file["path"]).read_bytes()
-                read, row_groups, encoded = read_file(data, file, state, schema, manifest["max_parallelism"])
-                rows += read
-                keys += encoded
-                files.append(
-                    {
-                        "path": file["path"],
-                        "rows": int(file["rows"]),
-                        "schema_version": schema["version"],
-                        "key_groups": file.get("key_groups"),
-                        "row_groups": row_groups,
-                    }
-                )
-            once(keys, "MF-16")
-            states.append(
-                {
-                    "operator": operator["uid"],
-                    "name": state["name"],
-                    "kind": state["kind"],
-                    "key": state.get("key"),
-                    "schemas": [{**schema, "type": with_defaults(schema["type"])} for schema in state["schemas"]],
-                    "files": files,
-                    "rows": rows,
-                }
-            )
+            states.append({"operator": operator["uid"], **read_state(place, state, manifest["max_parallelism"])})
     job = manifest["job"]
     return {
         "id": manifest["root"][:16],
@@ -734,6 +727,54 @@ def read_savepoint(place):
         ],
         "operators": [{"uid": operator["uid"], "kind": operator["kind"]} for operator in manifest["operators"]],
         "states": states,
+    }
+
+
+# LY-3
+TOMBSTONE = {"version": None, "fingerprint": fingerprint("unit"), "type": "unit"}
+
+
+def read_state(place, state, groups):
+    """Reads a state in the form of expected.json."""
+    files, tombstones, layers, found = [], [], {}, []
+    for file in all_files(state):
+        is_tombstones = "schema" not in file
+        schema = TOMBSTONE if is_tombstones else state["schemas"][file["schema"]]
+        # SF-1, SF-2
+        directory = place.resolve().parent / file["base"] if "base" in file else place
+        check(not directory.is_symlink(), "SF-2", f"the link {directory}")
+        check((directory / file["path"]).is_file(), "PB-2", f"no file {file['path']}")
+        data = (directory / file["path"]).read_bytes()
+        rows, row_groups, keys = read_file(data, file, state, schema, groups)
+        layer = file.get("layer", 0)
+        found.append((layer, is_tombstones, rows, keys))
+        layers.setdefault(layer, []).extend(keys)
+        shown_file = {"path": file["path"], "rows": int(file["rows"]), "key_groups": file.get("key_groups")}
+        shown_file |= {member: file[member] for member in ("layer", "base") if member in file}
+        if is_tombstones:
+            tombstones.append(shown_file)
+        else:
+            files.append({**shown_file, "schema_version": schema["version"], "row_groups": row_groups})
+    for keys in layers.values():
+        once(keys, "MF-16")
+    # LY-4
+    newest = {}
+    for layer, keys in sorted(layers.items()):
+        newest |= dict.fromkeys(keys, layer)
+    counting = []
+    for layer, is_tombstones, rows, keys in found:
+        if state["kind"] == "list":
+            counting += rows
+        elif not is_tombstones:
+            counting += [row for row, key in zip(rows, keys) if newest[key] == layer]
+    return {
+        "name": state["name"],
+        "kind": state["kind"],
+        "key": state.get("key"),
+        "schemas": [{**schema, "type": with_defaults(schema["type"])} for schema in state["schemas"]],
+        "files": files,
+        "rows": counting,
+        **({"tombstones": tombstones} if tombstones else {}),
     }
 
 

@@ -5,7 +5,7 @@
 
 mod read;
 
-use super::manifest::{Door, FORMAT, MIXED_SCHEMAS};
+use super::manifest::{Door, FORMAT, LAYERS, MIXED_SCHEMAS, SHARED_FILES};
 use super::type_json;
 use crate::error::Result;
 use crate::model::{
@@ -98,6 +98,8 @@ struct StateV1 {
     key: Option<Json>,
     schemas: Vec<SchemaV1>,
     files: Vec<FileV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tombstones: Vec<FileV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,7 +126,13 @@ struct FileV1 {
     tail_bytes: Count,
     tail_sha256: String,
     rows: Count,
-    schema: usize,
+    /// Tombstones have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layer: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_groups: Option<(u16, u16)>,
 }
@@ -159,14 +167,26 @@ as_text!(Time);
 
 /// Returns all members but the root hash.
 pub(super) fn to_json(manifest: &Manifest) -> Map<String, Json> {
-    let is_mixed = manifest.states().any(|(_, state)| state.schemas.len() > 1);
-    let features: &[&str] = if is_mixed { &[MIXED_SCHEMAS] } else { &[] };
+    let features: Vec<_> = needed_features(manifest).into_iter().map(|(feature, _)| feature).collect();
     // Serialising fails for maps with odd keys only, and these have strings.
     let json = serde_json::to_value(ManifestV1::from(manifest)).unwrap_or_default();
     let mut members = if let Json::Object(members) = json { members } else { Map::new() };
     members.insert("format".to_owned(), json!({ "name": "pitlane", "major": FORMAT.0, "minor": FORMAT.1 }));
     members.insert("features".to_owned(), json!({ "read": features, "write": features }));
     members
+}
+
+/// Returns the features that a manifest needs, by name, and what of it needs them.
+fn needed_features(manifest: &Manifest) -> Vec<(&'static str, &'static str)> {
+    let is_layered = manifest.states().any(|(_, state)| state.is_layered());
+    let is_mixed = manifest.states().any(|(_, state)| state.schemas.len() > 1);
+    let is_shared = manifest.files().any(|file| file.base.is_some());
+    let features = [
+        (is_layered, (LAYERS, "a state in layers")),
+        (is_mixed, (MIXED_SCHEMAS, "two schemas in one state")),
+        (is_shared, (SHARED_FILES, "a file of another directory")),
+    ];
+    features.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, feature)| feature).collect()
 }
 
 /// Takes all members but the root hash, of a manifest whose format version and features are known.
@@ -176,10 +196,11 @@ pub(super) fn from_json(mut members: Map<String, Json>, door: Door<'_>) -> Resul
     let wire: ManifestV1 = serde_json::from_value(Json::Object(members))
         .map_err(|error| door.refuse("MF-6", error.to_string(), "the members of format 1.0"))?;
     let manifest = read::read(wire, door)?;
-    let is_named = features["read"].as_array().is_some_and(|names| names.contains(&json!(MIXED_SCHEMAS)));
-    let is_mixed = manifest.states().any(|(_, state)| state.schemas.len() > 1);
-    if is_mixed && !is_named {
-        return Err(door.refuse("MF-4", "two schemas in one state", "the feature `mixed-schemas`"));
+    let named = features["read"].as_array();
+    for (feature, found) in needed_features(&manifest) {
+        if !named.is_some_and(|names| names.contains(&json!(feature))) {
+            return Err(door.refuse("MF-4", found, format!("the feature `{feature}`")));
+        }
     }
     Ok(manifest)
 }
@@ -267,11 +288,17 @@ impl From<&StateEntry> for StateV1 {
             },
             key: state.key.as_ref().map(type_json::to_json),
             schemas: state.schemas.iter().map(schema).collect(),
-            files: state.files.iter().map(Into::into).collect(),
+            files: state
+                .files
+                .iter()
+                .map(|file| FileV1 { schema: Some(file.schema), ..file.into() })
+                .collect(),
+            tombstones: state.tombstones.iter().map(Into::into).collect(),
         }
     }
 }
 
+/// Without the schema, which tombstones do not have.
 impl From<&FileEntry> for FileV1 {
     fn from(file: &FileEntry) -> Self {
         Self {
@@ -281,7 +308,9 @@ impl From<&FileEntry> for FileV1 {
             tail_bytes: Count(file.tail_bytes),
             tail_sha256: file.tail_sha256.to_string(),
             rows: Count(file.rows),
-            schema: file.schema,
+            schema: None,
+            layer: Some(file.layer).filter(|layer| *layer > 0),
+            base: file.base.clone(),
             key_groups: file.key_groups.map(|range| (range.first().index(), range.last().index())),
         }
     }

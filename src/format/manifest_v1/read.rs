@@ -76,6 +76,16 @@ fn check_whole(manifest: &Manifest, door: Door<'_>) -> Result<()> {
     if let Some(file) = manifest.files().find(|f| !paths.insert(&f.path)) {
         return Err(door.refuse("MF-9", format!("the path `{}` twice", file.path), "it once"));
     }
+    if manifest.kind == ImageKind::Savepoint {
+        if let Some((_, state)) = manifest.states().find(|(_, state)| state.is_layered()) {
+            let found = format!("state `{}`: layers in a savepoint", state.name);
+            return Err(door.refuse("LY-2", found, "layers in checkpoints alone"));
+        }
+        if let Some(file) = manifest.files().find(|file| file.base.is_some()) {
+            let found = format!("file `{}`: another directory's, in a savepoint", file.path);
+            return Err(door.refuse("SF-3", found, "such files in checkpoints alone"));
+        }
+    }
     let sum = |of: fn(&FileEntry) -> u64| manifest.files().try_fold(0_u64, |sum, f| sum.checked_add(of(f)));
     match (sum(|f| f.rows), sum(|f| f.size_bytes)) {
         (Some(_), Some(_)) => Ok(()),
@@ -203,15 +213,31 @@ fn read_state(wire: StateV1, max_parallelism: MaxParallelism, door: Door<'_>) ->
     if schemas.is_empty() {
         return Err(refuse("MF-11", "no schema".to_owned(), "at least one"));
     }
-    let file = |wire| read_file(wire, kind, schemas.len(), max_parallelism, door);
-    let files = wire.files.into_iter().map(file).collect::<Result<_>>()?;
-    Ok(StateEntry { name, kind, key, schemas, files })
+    let file = |wire, role| read_file(wire, role, kind, max_parallelism, door);
+    let rows = Role::Rows { schemas: schemas.len() };
+    let files = wire.files.into_iter().map(|wire| file(wire, rows)).collect::<Result<_>>()?;
+    let tombstones =
+        wire.tombstones.into_iter().map(|wire| file(wire, Role::Tombstones)).collect::<Result<_>>()?;
+    let state = StateEntry { name, kind, key, schemas, files, tombstones };
+    if state.is_layered() && !kind.is_keyed() {
+        return Err(door.refuse("LY-2", format!("state `{}`: a list in layers", state.name), "one layer"));
+    }
+    Ok(state)
+}
+
+/// What the rows of a file are.
+#[derive(Clone, Copy)]
+enum Role {
+    /// Keys and values, under one of so many schemas.
+    Rows { schemas: usize },
+    /// Keys that are gone.
+    Tombstones,
 }
 
 fn read_file(
     wire: FileV1,
+    role: Role,
     kind: StateKind,
-    schemas: usize,
     max_parallelism: MaxParallelism,
     door: Door<'_>,
 ) -> Result<FileEntry> {
@@ -237,8 +263,32 @@ fn read_file(
         let wanted = format!("at least {SMALLEST_FILE_BYTES} and 4 more, below 2^63");
         return Err(refuse("MF-10", format!("{tail} bytes of tail in {size} bytes"), wanted));
     }
-    if wire.schema >= schemas {
-        return Err(refuse("MF-11", format!("schema {}", wire.schema), format!("an index below {schemas}")));
+    let schema = match (role, wire.schema) {
+        (Role::Tombstones, None) => 0,
+        (Role::Tombstones, Some(_)) => {
+            return Err(refuse("LY-1", "tombstones with a schema".to_owned(), "none".to_owned()));
+        }
+        (Role::Rows { schemas }, Some(schema)) if schema < schemas => schema,
+        (Role::Rows { schemas }, Some(schema)) => {
+            return Err(refuse("MF-11", format!("schema {schema}"), format!("an index below {schemas}")));
+        }
+        (Role::Rows { .. }, None) => {
+            return Err(refuse("MF-6", "no schema".to_owned(), "an index of one".to_owned()));
+        }
+    };
+    let layer = match (role, wire.layer) {
+        (_, Some(0)) => {
+            return Err(refuse("LY-1", "layer 0".to_owned(), "at least 1, or no member `layer`".to_owned()));
+        }
+        (Role::Tombstones, None) => {
+            return Err(refuse("LY-1", "tombstones without a layer".to_owned(), "a layer".to_owned()));
+        }
+        (_, layer) => layer.unwrap_or(0),
+    };
+    if let Some(problem) = wire.base.as_deref().and_then(layout::base_problem) {
+        let base = wire.base.as_deref().unwrap_or_default().escape_debug().to_string();
+        let wanted = "the name of a directory beside this one".to_owned();
+        return Err(refuse("SF-2", format!("the base `{base}`, which {problem}"), wanted));
     }
     let range = |(first, last)| {
         KeyGroupRange::new(first, last, max_parallelism).ok_or_else(|| {
@@ -258,8 +308,10 @@ fn read_file(
         tail_bytes: tail,
         tail_sha256,
         rows: wire.rows.0,
-        schema: wire.schema,
+        schema,
+        layer,
         key_groups,
+        base: wire.base,
         path: wire.path,
     })
 }

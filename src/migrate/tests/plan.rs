@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 /// A keyed state with these rows in each schema.
 fn stored<const N: usize>(name: &str, key: DataType, schemas: [(Schema, u64); N]) -> StateEntry {
     let file = |(schema, (_, rows)): (usize, &(Schema, u64))| FileEntry {
+        base: None,
+        layer: 0,
         path: format!("{name}-{schema}.parquet"),
         size_bytes: 100,
         sha256: Digest([0; 32]),
@@ -22,6 +24,7 @@ fn stored<const N: usize>(name: &str, key: DataType, schemas: [(Schema, u64); N]
         kind: StateKind::Value,
         key: Some(key),
         files: schemas.iter().enumerate().map(file).collect(),
+        tombstones: Vec::new(),
         schemas: schemas.into_iter().map(|(schema, _)| schema).collect(),
     }
 }

@@ -34,7 +34,7 @@ pub struct ScanBatch {
 
 /// A choice of the rows and columns of a state, and how they are to be read; iterating reads them.
 ///
-/// All rows of all files come, each file's in order, the files one after the other as the manifest lists them. A
+/// All rows of all files come, but for those that a newer layer covers, each file's in order, the files one after the other as the manifest lists them. A
 /// batch has rows of one file, and so of one schema; `rows` presents those of all schemas as values of one type.
 ///
 /// Memory: the encoded columns of a row group and one decoded batch; with [`threads`](Self::threads), as many
@@ -100,6 +100,26 @@ impl<'a> StateView<'a> {
             threads: 1,
             is_ordered: true,
         }
+    }
+
+    /// Returns the number of rows under each schema, by its position in the state's entry.
+    ///
+    /// The manifest says it, but for a state in layers, whose keys have to be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn rows_by_schema(&self) -> Result<Vec<u64>> {
+        let mut rows = vec![0; self.entry.schemas.len()];
+        if !self.entry.is_layered() {
+            self.entry.files.iter().for_each(|file| rows[file.schema] += file.rows);
+            return Ok(rows);
+        }
+        for batch in self.scan().columns(["kg"]) {
+            let batch = batch?;
+            rows[batch.schema] += batch.batch.num_rows() as u64;
+        }
+        Ok(rows)
     }
 }
 

@@ -100,6 +100,7 @@ impl Plan {
             (None, Some(groups)) => vec![open.file.rows_of_key_groups(row_group, groups)?],
             (None, None) => vec![all],
         };
+        let rows = open.file.live_rows(row_group, rows)?;
         if rows.iter().all(Range::is_empty) {
             return Ok(None);
         }
