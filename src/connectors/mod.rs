@@ -52,34 +52,9 @@ pub trait Source: Clone + Send + 'static {
         position: Option<&SourcePosition>,
     ) -> Result<Box<dyn SplitReader<Self::Item>>>;
 
-    /// Returns how the splits are gone through; all side by side unless said otherwise.
-    fn order(&self) -> SplitOrder {
-        SplitOrder::default()
-    }
-
     /// Returns how much there is in a split, in a unit that stays the same while the split does; none if it has no end.
-    ///
-    /// A split that was read to its end and has another size later stops the job.
     fn size(&self, _split: &str) -> Option<u64> {
         None
-    }
-}
-
-/// How the splits of a source are gone through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SplitOrder {
-    /// How often to look for new splits, for ever; none if there are only those of the start.
-    pub discover: Option<Duration>,
-    /// The most splits that one worker reads side by side; the first ones by name.
-    pub at_once: usize,
-    /// Whether no event of a split is before those of splits whose names come earlier: then a split that is not begun
-    /// does not hold the watermark back.
-    pub ascending: bool,
-}
-
-impl Default for SplitOrder {
-    fn default() -> Self {
-        Self { discover: None, at_once: usize::MAX, ascending: false }
     }
 }
 
