@@ -25,7 +25,7 @@ impl<O: Record> Emitter<O> {
         self.rows.records.push(record);
     }
 
-    /// Gives what follows `from` its event time: for operators that fill [`records`](Self::records) by themselves.
+    /// Returns the records, for operators that add to them by themselves and then [`stamp`](Self::stamp) them.
     pub(crate) fn records(&mut self) -> &mut Vec<O> {
         &mut self.rows.records
     }

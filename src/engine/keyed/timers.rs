@@ -123,11 +123,7 @@ impl<K: Key> Timers<K> {
     fn take(&mut self, at_ms: i64, key: &K, place: Place) -> Result<bool> {
         let timer = TimerKey { at_ms, key: key.clone() };
         let slot = Self::slot(place, at_ms);
-        let mut state = self.state.borrow_mut();
-        if !state.read(slot, &timer, |value| value.is_some())? {
-            return Ok(false);
-        }
-        state.update(slot, &timer, |value| value.take().is_some())
+        self.state.borrow_mut().update(slot, &timer, |value| value.take().is_some())
     }
 
     fn slot(place: Place, at_ms: i64) -> Place {

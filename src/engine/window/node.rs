@@ -2,7 +2,7 @@
 
 use super::content::Content;
 use super::panes::{Pane, Panes};
-use super::{Fire, PaneInfo, Trigger, Window};
+use super::{AtEnd, Fire, PaneInfo, Trigger, Window};
 use crate::connectors::Record;
 use crate::engine::batch::{BEFORE_ALL, KeyedRows, Payload, Rows};
 use crate::engine::graph::{OpenContext, undecodable};
@@ -44,6 +44,15 @@ impl<W: Clone> Clone for WindowSettings<W> {
 }
 
 impl<W> WindowSettings<W> {
+    /// Windows that tell at their end, and take in nothing after it.
+    pub(super) fn new(assigner: W) -> Self {
+        Self { assigner, trigger: Arc::new(AtEnd), lateness_ms: 0, late: [None, None] }
+    }
+
+    pub(super) fn allow_lateness(&mut self, lateness: Duration) {
+        self.lateness_ms = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
+    }
+
     /// When a window and all its records are gone.
     fn over_ms(&self, window: Window) -> i64 {
         window.end_ms.saturating_add(self.lateness_ms)

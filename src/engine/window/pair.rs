@@ -3,7 +3,7 @@
 use super::content::{Both, WindowPair};
 use super::node::{PairLogic, WindowNode, WindowSettings};
 use super::stream::{NodePlan, WindowResult, boxed};
-use super::{AtEnd, Trigger, Window, WindowAssigner};
+use super::{Trigger, Window, WindowAssigner};
 use crate::connectors::Record;
 use crate::engine::keyed_stream::ConnectedStreams;
 use crate::engine::side_output::SideOutput;
@@ -44,8 +44,7 @@ impl<K: Key + Record, A: Record, B: Record> ConnectedStreams<K, A, B> {
     ///     .uid("bought");
     /// ```
     pub fn window<W: WindowAssigner<A> + WindowAssigner<B>>(&self, assigner: W) -> WindowedPair<K, A, B, W> {
-        let settings =
-            WindowSettings { assigner, trigger: Arc::new(AtEnd), lateness_ms: 0, late: [None, None] };
+        let settings = WindowSettings::new(assigner);
         WindowedPair { streams: self.clone(), settings }
     }
 }
@@ -68,7 +67,7 @@ where
     /// again.
     #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
-        self.settings.lateness_ms = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
+        self.settings.allow_lateness(lateness);
         self
     }
 

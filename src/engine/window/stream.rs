@@ -3,7 +3,7 @@
 use super::content::{Aggregated, Content, Everything, Nothing, Reduce};
 use super::node::{WindowNode, WindowSettings};
 use super::panes::{MigratePanes, Panes};
-use super::{AfterRecords, AtEnd, Global, Trigger, Window, WindowAssigner};
+use super::{AfterRecords, Global, Trigger, Window, WindowAssigner};
 use crate::connectors::Record;
 use crate::engine::graph::{Node, Opened, Output, Role};
 use crate::engine::keyed::{Logic, MigrateEach, StateSettings, Stateful, TimeKind, Timers};
@@ -72,8 +72,7 @@ impl<K: Key + Record, T: Record> KeyedStream<K, T> {
     /// # Ok::<(), pitlane::Error>(())
     /// ```
     pub fn window<W: WindowAssigner<T>>(&self, assigner: W) -> WindowedStream<K, T, W> {
-        let settings =
-            WindowSettings { assigner, trigger: Arc::new(AtEnd), lateness_ms: 0, late: [None, None] };
+        let settings = WindowSettings::new(assigner);
         WindowedStream { records: self.clone(), settings, evictor: None }
     }
 
@@ -108,7 +107,7 @@ impl<K: Key + Record, T: Record, W: WindowAssigner<T>> WindowedStream<K, T, W> {
     /// again.
     #[must_use]
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
-        self.settings.lateness_ms = i64::try_from(lateness.as_millis()).unwrap_or(i64::MAX);
+        self.settings.allow_lateness(lateness);
         self
     }
 
