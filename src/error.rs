@@ -186,6 +186,10 @@ pub enum Error {
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
 
+    /// A user function failed on a record that goes to all workers.
+    #[error("operator `{uid}` failed on a broadcast record")]
+    BroadcastFunction { uid: OperatorUid, source: BoxError },
+
     /// A record without an event time came to an operator that goes by event time.
     #[error("operator `{uid}`: found a record without event time, wanted one")]
     NoEventTime { uid: OperatorUid },
@@ -352,7 +356,7 @@ impl Error {
             }
             Self::CheckpointsFailed { source, .. } => return source.hint(),
             error if error.is_full() => "make room on that disk, and start again".to_owned(),
-            Self::Panic { .. } | Self::UserFunction { .. } => {
+            Self::Panic { .. } | Self::UserFunction { .. } | Self::BroadcastFunction { .. } => {
                 "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
             }
             Self::NoEventTime { .. } => {

@@ -47,6 +47,8 @@ pub(crate) enum Role {
     Stateless,
     /// Keeps nothing, and sends each record to the worker of its key.
     Scatter,
+    /// Keeps nothing; takes what was sent to it, and sends it to workers that it names. It holds no event time back.
+    Relay,
     /// Keeps state a key; its inputs are scattered.
     Keyed,
     /// Writes; what it has staged is state.
@@ -54,6 +56,16 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Whether batches on its inputs go to the worker that they name.
+    pub(crate) fn is_sent_to(self) -> bool {
+        matches!(self, Self::Keyed | Self::Relay)
+    }
+
+    /// Whether what it sends goes to the worker that the batches name.
+    pub(crate) fn sends_to(self) -> bool {
+        matches!(self, Self::Scatter | Self::Relay)
+    }
+
     /// Whether it has a part in every image, and so needs a uid.
     pub(crate) fn has_part(self) -> bool {
         matches!(self, Self::Source | Self::Keyed | Self::Sink)

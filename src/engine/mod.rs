@@ -14,6 +14,7 @@
 mod aggregate;
 mod batch;
 mod board;
+mod broadcast_stream;
 mod checkpoints;
 mod clock;
 mod cluster;
@@ -44,6 +45,7 @@ mod window;
 mod worker;
 
 pub use aggregate::Aggregate;
+pub use broadcast_stream::{BroadcastConnected, BroadcastStream};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
 pub use coordinator::{EndReason, JobEnd};
@@ -52,8 +54,8 @@ pub use job::{Job, JobHandle, RunOptions};
 pub use keyed::TimeKind;
 pub use keyed_stream::{ConnectedStreams, KeyedStream, StatefulStream};
 pub use operators::{
-    AggregatingState, CoProcess, Context, ListState, MapState, Process, ReducingState, States, Timer,
-    TimerHandle, ValueState,
+    AggregatingState, BroadcastProcess, CoProcess, Context, ListState, MapState, Process, ReducingState,
+    States, Timer, TimerHandle, ValueState,
 };
 pub use side_output::SideOutput;
 pub use sink_stream::SinkHandle;

@@ -5,6 +5,10 @@
 mod architecture;
 // What the example of the same name is told and checked with.
 #[cfg(feature = "engine")]
+#[allow(dead_code, reason = "the program is for playing by hand")]
+#[path = "../../examples/dynamic_filter.rs"]
+pub mod dynamic_filter;
+#[cfg(feature = "engine")]
 #[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
 #[path = "../../migrations/flights/mod.rs"]
 pub mod flights;
@@ -22,6 +26,8 @@ pub mod stage;
 #[cfg(feature = "engine")]
 mod alarm;
 mod bootstrap;
+#[cfg(feature = "engine")]
+mod broadcast;
 #[cfg(feature = "engine")]
 mod checkpoints;
 mod cli;
