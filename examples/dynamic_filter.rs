@@ -21,26 +21,35 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// What happened in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// Somebody armed it.
     Activate,
+    /// Somebody disarmed it.
     Deactivate,
+    /// Something moved.
     Motion,
 }
 
 /// What the alarm system sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
+    /// What happened.
     pub kind: Kind,
+    /// Where.
     pub room: i32,
+    /// When.
     pub time_ms: i64,
 }
 
 /// What whoever runs the alarm says of a room.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rule {
+    /// The room.
     pub room: i32,
+    /// Whether nothing that moves there matters.
     pub muted: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Broadcast state: the same on all workers, in a savepoint once, and a filter that is told what to drop.
 
 use crate::dynamic_filter;
-use pitlane::connectors::{FileSink, Generator};
+use pitlane::connectors::Generator;
 use pitlane::engine::{BroadcastProcess, Checkpoints, Context, Job, RunOptions};
 use pitlane::migrate::{Chain, Migration};
 use pitlane::model::Value;
