@@ -242,6 +242,15 @@ impl<S: State> OldValues<S> {
         self.stored.is_empty()
     }
 
+    /// Reads a value that no migration has to run for; `None` if one has to.
+    #[inline]
+    pub(super) fn read_current(&self, row: usize) -> Option<S> {
+        match &self.reader {
+            Opened::Current(reader) => Some(reader.read(row)),
+            Opened::Old(_) => None,
+        }
+    }
+
     /// Reads a value and takes it through the migrations; `None` if one lets the key go.
     ///
     /// `key` is asked only if there is a migration to run.

@@ -114,7 +114,16 @@ impl<K: Key, S: State> Rows<'_, K, S> {
 impl<K: Key, S: State> Iterator for Rows<'_, K, S> {
     type Item = Result<(K, S)>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        // Most rows need nothing but to be read.
+        if let Some(open) = &mut self.open
+            && open.next < open.rows.num_rows()
+            && let Some(value) = open.values.read_current(open.next)
+        {
+            open.next += 1;
+            return Some(Ok((open.keys.read(open.next - 1), value)));
+        }
         self.step().transpose()
     }
 }

@@ -28,7 +28,7 @@ pub use state_file::{RowGroup, StateFile};
 pub use take_over::Taken;
 pub use verify::{Depth, Problem, Report, verify};
 pub(crate) use writer::check_sealed;
-pub use writer::{StateFileWriter, dispose, dispose_shared, publish};
+pub use writer::{StateFileWriter, StateWriter, dispose, dispose_shared, publish};
 
 use layers::Cover;
 

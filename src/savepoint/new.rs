@@ -260,6 +260,7 @@ impl SavepointWriter {
             ordinal,
             version: schema.version,
             merge: None,
+            roll_at: None,
         };
         Ok(KeyedColumns { sorter: Sorter::new(target, BUDGET_BYTES), schema, shared: self.shared.clone() })
     }
@@ -353,6 +354,14 @@ impl KeyedColumns {
         self
     }
 
+    /// Ends a file with the row group that brings it to so many bytes or rows, as
+    /// [`StateWriter::roll_at`](super::StateWriter::roll_at).
+    #[must_use]
+    pub fn roll_at(mut self, size_bytes: u64, rows: u64) -> Self {
+        self.sorter.target().roll_at = Some((size_bytes, rows));
+        self
+    }
+
     /// Makes one value of those that have the same key, instead of refusing them.
     pub(crate) fn merge(mut self, merge: Box<dyn Merge>) -> Self {
         self.sorter.target().merge = Some(merge);
@@ -382,7 +391,7 @@ impl KeyedColumns {
     pub fn finish(mut self) -> Result<()> {
         let target = self.sorter.target();
         let (uid, state, key) = (target.uid.clone(), target.state.clone(), target.columns.key.clone());
-        let files = self.sorter.finish()?.into_iter().collect();
+        let files = self.sorter.finish()?;
         let mut states = self.shared.states();
         states.open.retain(|open| *open != (uid.clone(), state.clone()));
         let entry = StateEntry {

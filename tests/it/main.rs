@@ -56,6 +56,7 @@ mod process;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
+mod rolling;
 mod round_trip;
 mod salvage;
 mod sample;
