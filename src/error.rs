@@ -163,6 +163,10 @@ pub enum Error {
     #[error("epoch {epoch} is given up: no space is left for {path}")]
     DiskFull { epoch: u64, path: String },
 
+    /// A job failed so often that it is not restarted any more.
+    #[error("job `{job}` is given up, {why}: {cause}")]
+    GivenUp { job: String, why: String, cause: String },
+
     /// More checkpoints in a row failed than a job puts up with.
     #[error("{}", counted_failures(*in_a_row))]
     CheckpointsFailed { in_a_row: u32, source: Box<Error> },
@@ -349,6 +353,9 @@ impl Error {
             Self::ImageExists { .. } => "name a directory that does not exist".to_owned(),
             Self::ImageTimeout { .. } | Self::ImageFailed { .. } => {
                 "the job goes on, and its last good image stays; ask again".to_owned()
+            }
+            Self::GivenUp { .. } => {
+                "mend the cause, and run the job again: it goes on from its last checkpoint".to_owned()
             }
             Self::DiskFull { .. } => {
                 "make room: the job goes on, its last good image stays, and what was written of this one is removed"

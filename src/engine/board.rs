@@ -2,6 +2,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::graph::Role;
+use super::job::Supervision;
 use super::meter::Meter;
 use crate::control::{
     CheckpointFailure, CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone,
@@ -32,6 +33,7 @@ pub(crate) struct JobFacts {
     pub(crate) root: PathBuf,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) started_ms: u64,
+    pub(crate) supervision: Supervision,
     pub(crate) meters: Arc<Vec<Meter>>,
 }
 
@@ -70,6 +72,10 @@ impl Board {
             older: BTreeMap::new(),
         };
         Self { facts, id, news: Mutex::new(news) }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn is(&self, state: RunState) {
@@ -180,6 +186,9 @@ impl Board {
             started_ms: facts.started_ms,
             epoch: news.epoch,
             last_checkpoint: news.recent.front().cloned(),
+            restarts: facts.supervision.restarts,
+            supervisor_pid: facts.supervision.pid,
+            last_failure: facts.supervision.last_failure.clone(),
             recent_checkpoints: news.recent.iter().cloned().collect(),
             failed_checkpoints: news.failed,
             last_checkpoint_failure: news.last_failure.clone(),

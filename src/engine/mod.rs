@@ -9,6 +9,7 @@
 //! Board, Meter                 what a running job tells    board.rs, meter.rs, metrics.rs
 //! image                        who writes the state        a thread beside each worker
 //! server, entry                how it is spoken to         a local socket, and the job's own command line
+//! Restart                      when it is run again        restart.rs, entry/supervisor.rs
 //! ```
 
 mod aggregate;
@@ -33,6 +34,7 @@ mod meter;
 mod metrics;
 mod operator;
 mod operators;
+mod restart;
 mod runtime;
 mod server;
 mod shared;
@@ -50,13 +52,14 @@ pub use checkpoints::Checkpoints;
 pub use clock::Clock;
 pub use coordinator::{EndReason, JobEnd};
 pub use interval_join::JoinedStream;
-pub use job::{Job, JobHandle, RunOptions};
+pub use job::{Job, JobHandle, RunOptions, Supervision};
 pub use keyed::TimeKind;
 pub use keyed_stream::{ConnectedStreams, KeyedStream, StatefulStream};
 pub use operators::{
     AggregatingState, BroadcastProcess, CoProcess, Context, ListState, MapState, Process, ReducingState,
     States, Timer, TimerHandle, ValueState,
 };
+pub use restart::Restart;
 pub use side_output::SideOutput;
 pub use sink_stream::SinkHandle;
 pub use source_stream::{SourceStream, Watermarks};

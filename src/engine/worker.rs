@@ -46,6 +46,7 @@ pub(crate) struct Attempt {
 
 /// Runs the attempt on one worker, until it ends or fails.
 pub(crate) fn run(worker: &mut Worker, attempt: &Attempt) {
+    let _worker = tracing::info_span!("worker", worker = worker.index()).entered();
     if let Err(error) = try_run(worker, attempt) {
         attempt.failure.set(error);
     }

@@ -65,6 +65,8 @@ mod scan;
 #[cfg(feature = "engine")]
 mod sources;
 mod spec;
+#[cfg(feature = "engine")]
+mod supervisor;
 mod types;
 #[cfg(feature = "engine")]
 mod windows;
