@@ -61,12 +61,16 @@ pub(super) fn leave_session() {
 /// Creates a log file that is named by the time, and removes those that are too old.
 fn create_log(dir: &Path) -> Result<(File, PathBuf)> {
     fs::create_dir_all(dir).map_err(Error::io("create", shown(dir)))?;
+    let old = logs(dir);
     // A log that cannot be removed is only litter.
-    for old in logs(dir).iter().rev().skip(KEPT - 1) {
+    for old in old.iter().rev().skip(KEPT - 1) {
         let _ = fs::remove_file(old);
     }
-    let now = crate::engine::now_ms();
-    let path = (0..1000).map(|more| dir.join(format!("{:013}.log", now + more)));
+    // Later than all others, even if the clock was set back: the order of the names is that of the logs.
+    let time_of = |log: &PathBuf| log.file_stem()?.to_str()?.parse().ok();
+    let newest: u64 = old.last().and_then(time_of).unwrap_or_default();
+    let first = crate::engine::now_ms().max(newest + 1);
+    let path = (0..1000).map(|more| dir.join(format!("{:013}.log", first + more)));
     for path in path {
         match OpenOptions::new().append(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}

@@ -59,7 +59,11 @@ pub(super) fn start(format: LogFormat) -> Result<(), String> {
 }
 
 fn levels(text: &str) -> Result<Targets, String> {
-    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    // To the parser nothing at all is a level, and a word that is none is a module.
+    let is_level = |part: &str| {
+        let level = part.rsplit('=').next().unwrap_or_default().trim();
+        !level.is_empty() && level.parse::<LevelFilter>().is_ok()
+    };
     let parsed = text.split(',').all(is_level).then(|| text.parse().ok()).flatten();
     parsed.ok_or_else(|| {
         format!(
@@ -119,7 +123,7 @@ where
         };
         out.write_str(level)?;
         // An event of ours says all in its message; one of the job's own code may say it in its fields.
-        if event.metadata().target().starts_with("pitlane::") {
+        if event.metadata().target().split("::").next() == Some("pitlane") {
             event.record(&mut Message(&mut out));
         } else {
             context.field_format().format_fields(out.by_ref(), event)?;
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn levels_that_are_none_are_refused_with_what_is_wanted() {
-        for text in ["loud", "", "info,pitlane=loud"] {
+        for text in ["loud", "", "info,", "info,pitlane=loud", "pitlane="] {
             let error = levels(text).unwrap_err();
             assert!(error.starts_with(&format!("found `{text}`, wanted a level (error, warn, ")), "{error}");
         }
