@@ -9,7 +9,7 @@ use super::key_column::RowOrder;
 use super::settings::{parquet_schema, properties};
 use super::sink::Sink;
 use crate::error::{Error, Result};
-use crate::model::{FileEntry, Fingerprint, KeyGroupRange, StateKind};
+use crate::model::{FileEntry, Fingerprint, KeyGroupRange, StateKind, TypeProblem, join, type_problem};
 use arrow::array::{Array, AsArray, RecordBatch, UInt16Array};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -110,6 +110,17 @@ struct OpenGroup {
 impl<W: Write + Send> ParquetWriter<W> {
     /// Starts a file; `path` is for messages.
     pub(crate) fn new(inner: W, path: String, columns: &StateColumns) -> Result<Self> {
+        // Whoever made the types by hand: the library might panic on what has no columns.
+        for (name, data_type) in columns.key.iter().map(|key| ("key", key)).chain([("value", &columns.value)])
+        {
+            if let Some(TypeProblem { place, found, wanted }) = type_problem(data_type) {
+                return Err(Error::Rows {
+                    path,
+                    found: format!("column `{}` of {found}", join(name, &place)),
+                    wanted,
+                });
+            }
+        }
         let failed = parquet_failed(&path);
         let descriptor = parquet_schema(columns).map_err(&failed)?;
         let properties = Arc::new(properties(columns, &descriptor).map_err(&failed)?);

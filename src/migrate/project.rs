@@ -215,7 +215,8 @@ fn widen(stored: &DataType, wanted: &DataType, array: &ArrayRef) -> Result<Array
         return Err(unlike(array, &layout.to_string()));
     }
     match wanted {
-        DataType::String => Ok(array.clone()), // a char lies as its text
+        // A char lies as its text, and 16 bytes that name something as 16 bytes.
+        DataType::String | DataType::Uuid => Ok(array.clone()),
         DataType::U128 | DataType::I128 => widen_to_128(wanted, array),
         _ => cast(array, &arrow_type(wanted)).map_err(|error| broken(&error, stored)),
     }

@@ -7,7 +7,7 @@ use super::{Savepoint, StateColumns, publish, seal};
 use crate::error::{Error, JobProblem, Result, shown};
 use crate::model::{
     DataType, Epoch, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry, OperatorUid,
-    Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem,
+    Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem, type_problem,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::ArrayRef;
@@ -215,7 +215,8 @@ impl SavepointWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Job`] if a name is none, the state was begun before, or keys of this type have no encoding.
+    /// [`Error::Job`] if a name is none, the state was begun before, keys of this type have no encoding, or a
+    /// type has no columns.
     pub fn keyed_columns(
         &self,
         uid: &str,
@@ -227,6 +228,13 @@ impl SavepointWriter {
         let state = check_name(state, StateName::new(state))?;
         if let Some(problem) = key_problem(&key) {
             return Err(self.bad_state(&uid, format!("{key} cannot be a key: {problem}")));
+        }
+        for (name, data_type) in [("key", &key), ("value", &schema.data_type)] {
+            if let Some(problem) = type_problem(data_type) {
+                return Err(
+                    self.bad_state(&uid, format!("state `{state}`: the {name} has no columns: {problem}"))
+                );
+            }
         }
         let mut states = self.shared.states();
         let known = states.operators.iter().position(|operator| operator.uid == uid);

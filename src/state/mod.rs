@@ -5,31 +5,39 @@
 //! both are generated code on plain vectors, without a detour over a generic value.
 //! The layout of the arrays is fixed by [`arrow_type`](crate::model::arrow_type) (clauses TY-*).
 
+mod decimal;
+mod foreign;
 #[doc(hidden)]
 pub mod generated;
 mod keys;
 mod list;
 mod map;
+mod moment;
 mod option;
 mod plain;
 mod row;
+mod scalar;
 mod text;
 mod time;
 mod tuple;
 
 pub use crate::model::{ColumnMismatch, Refused, Unstorable};
+pub use decimal::{FixedDecimal, NotADecimal};
 pub use list::{ListBuilder, ListReader, Sequence};
 pub use map::{MapBuilder, MapReader, Mapping};
+pub use moment::{Micros, Moment, Nanos};
 pub use option::{BoxBuilder, BoxReader, OptionBuilder, OptionReader};
 pub use plain::{
-    BoolBuilder, BoolReader, PlainBuilder, PlainReader, UnitBuilder, UnitReader, WideBuilder, WideReader,
+    BoolBuilder, BoolReader, Plain, PlainBuilder, PlainReader, UnitBuilder, UnitReader, Wide, WideBuilder,
+    WideReader,
 };
 pub(crate) use row::append_row;
+pub use scalar::{Native, Scalar, ScalarBuilder, ScalarReader};
 pub use text::{
     BinaryBuilder, BinaryReader, Bytes, FixedBuilder, FixedBytes, FixedReader, Msgpack, TextBuilder,
     TextReader,
 };
-pub use time::{DurationBuilder, DurationReader, TimeBuilder, TimeReader};
+pub use time::{DurationBuilder, DurationReader};
 pub use tuple::{TupleBuilder, TupleReader};
 
 pub mod table;
