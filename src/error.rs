@@ -194,6 +194,10 @@ pub enum Error {
     #[error("operator `{uid}` failed on a broadcast record")]
     BroadcastFunction { uid: OperatorUid, source: BoxError },
 
+    /// A user function without keys failed.
+    #[error("operator `{uid}` failed")]
+    OperatorFunction { uid: OperatorUid, source: BoxError },
+
     /// A record without an event time came to an operator that goes by event time.
     #[error("operator `{uid}`: found a record without event time, wanted one")]
     NoEventTime { uid: OperatorUid },

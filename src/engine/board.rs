@@ -128,8 +128,9 @@ impl Board {
         let operators = facts.operators.iter().enumerate().map(|(node, (uid, kind))| {
             let reading = facts.meters[node].read();
             let count = |n: i64| u64::try_from(n).unwrap_or(0);
-            let keyed = facts.parts.iter().find(|(id, role, _)| *id == node && *role == Role::Keyed);
-            let states = keyed.into_iter().flat_map(|(.., operator)| &operator.states).map(|state| {
+            let keeps = |role: &Role| matches!(role, Role::Keyed | Role::Instance);
+            let keeper = facts.parts.iter().find(|(id, role, _)| *id == node && keeps(role));
+            let states = keeper.into_iter().flat_map(|(.., operator)| &operator.states).map(|state| {
                 let entries = count(reading.unmigrated);
                 let versions = news.older.get(&(uid.to_string(), state.name.to_string()));
                 let unmigrated = match versions.map(Vec::as_slice) {

@@ -51,6 +51,8 @@ pub(crate) enum Role {
     Relay,
     /// Keeps state a key; its inputs are scattered.
     Keyed,
+    /// Keeps state an instance; its inputs stay on their worker.
+    Instance,
     /// Writes; what it has staged is state.
     Sink,
 }
@@ -68,7 +70,7 @@ impl Role {
 
     /// Whether it has a part in every image, and so needs a uid.
     pub(crate) fn has_part(self) -> bool {
-        matches!(self, Self::Source | Self::Keyed | Self::Sink)
+        matches!(self, Self::Source | Self::Keyed | Self::Instance | Self::Sink)
     }
 }
 

@@ -381,6 +381,58 @@ fn mismatch(_: &crate::state::ColumnMismatch) -> &'static str {
     "a key type whose reader does not read what its builder built"
 }
 
+/// The elements of an operator state, as columns.
+pub(crate) struct ListImage {
+    kind: StateFileKind,
+    schema: Schema,
+    pieces: Vec<ArrayRef>,
+}
+
+/// The size, in bytes of text and the like, at which elements are cut off: one array holds no more than 2 GiB of it.
+const LIST_PIECE_BYTES: usize = 256 << 20;
+
+impl ListImage {
+    /// Makes columns of the elements as they are now.
+    pub(crate) fn of<S: State>(kind: &StateFileKind, schema: &Schema, values: &[S]) -> Result<Self> {
+        let mut builder = S::Builder::default();
+        let mut pieces = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            builder.append(value).map_err(|problem| {
+                let refused = Refused { row: format!("element {index}"), problem: problem.inside("value") };
+                Error::unstorable(&kind.uid, &kind.state, refused)
+            })?;
+            if builder.size_hint_bytes() >= LIST_PIECE_BYTES {
+                pieces.push(builder.finish(None));
+            }
+        }
+        if !builder.is_empty() {
+            pieces.push(builder.finish(None));
+        }
+        Ok(Self { kind: kind.clone(), schema: schema.clone(), pieces })
+    }
+
+    /// Writes them into a state file, if there are any.
+    pub(crate) fn write(self, order: &ImageOrder) -> Result<StatePart> {
+        let Self { kind, schema, pieces } = self;
+        let name = kind.state.to_string();
+        if pieces.is_empty() {
+            return Ok(StatePart { name, files: Vec::new() });
+        }
+        let store = open_store(order)?;
+        let (columns_of, mut writer) = kind.create(&store, None, &schema, 0)?;
+        let mut first = 0;
+        for values in pieces {
+            let end = first + values.len() as u32;
+            let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(first..end));
+            let batch = RecordBatch::try_new(Arc::clone(&columns_of), vec![index, values]);
+            writer.write(&batch.map_err(columns("assemble", &kind))?)?;
+            first = end;
+        }
+        let files = writer.finish(0)?.into_iter().map(|file| (schema.clone(), file)).collect();
+        Ok(StatePart { name, files })
+    }
+}
+
 /// Writes operator state: a list of values.
 pub(crate) fn write_list<S: State>(
     kind: &StateFileKind,
@@ -388,24 +440,7 @@ pub(crate) fn write_list<S: State>(
     schema: &Schema,
     values: &[S],
 ) -> Result<StatePart> {
-    let name = kind.state.to_string();
-    if values.is_empty() {
-        return Ok(StatePart { name, files: Vec::new() });
-    }
-    let store = open_store(order)?;
-    let (columns_of, mut writer) = kind.create(&store, None, schema, 0)?;
-    let mut builder = S::Builder::default();
-    for (index, value) in values.iter().enumerate() {
-        builder.append(value).map_err(|problem| {
-            let refused = Refused { row: format!("element {index}"), problem: problem.inside("value") };
-            Error::unstorable(&kind.uid, &kind.state, refused)
-        })?;
-    }
-    let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..values.len() as u32));
-    let batch = RecordBatch::try_new(columns_of, vec![index, builder.finish(None)]);
-    writer.write(&batch.map_err(columns("assemble", kind))?)?;
-    let files = writer.finish(0)?.into_iter().map(|file| (schema.clone(), file)).collect();
-    Ok(StatePart { name, files })
+    ListImage::of(kind, schema, values)?.write(order)
 }
 
 fn columns(action: &'static str, kind: &StateFileKind) -> impl Fn(arrow::error::ArrowError) -> Error {

@@ -34,6 +34,7 @@ mod meter;
 mod metrics;
 mod operator;
 mod operators;
+mod process_stream;
 mod restart;
 mod runtime;
 mod server;
@@ -56,7 +57,8 @@ pub use job::{Job, JobHandle, RunOptions, Supervision};
 pub use keyed::TimeKind;
 pub use keyed_stream::{ConnectedStreams, KeyedStream, StatefulStream};
 pub use operators::{
-    AggregatingState, BroadcastProcess, CoProcess, Context, ListState, MapState, Process, ReducingState,
+    AggregatingState, BroadcastProcess, CoProcess, Context, ListState, MapState, OperatorContext,
+    OperatorList, OperatorProcess, OperatorStates, OperatorUnion, OperatorValue, Process, ReducingState,
     States, Timer, TimerHandle, ValueState,
 };
 pub use restart::Restart;

@@ -25,7 +25,7 @@ pub use lineage::{ChangedMigration, changed_migrations, lineage};
 pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
 pub use project::project;
 pub use route::{RouteDecision, RouteError, route_over};
-pub use rows::Rows;
+pub use rows::{Elements, Rows};
 pub use status::{MigrationStatus, StateStatus, VersionRows, status};
 
 use crate::error::BoxError;

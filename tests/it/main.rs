@@ -47,6 +47,8 @@ mod keys;
 mod layers;
 mod manifest;
 #[cfg(feature = "engine")]
+mod operator_state;
+#[cfg(feature = "engine")]
 mod operators;
 mod parquet_file;
 #[cfg(feature = "engine")]
