@@ -3,22 +3,19 @@
 //! Follows [`arrow_type`](super::arrow_type), and agrees with the builders of [`State`](crate::state::State) to the byte.
 
 use super::columns::{
-    ELEMENT, ENTRIES, NANOS, SECS, SOME, TAG, UTC, arrow_field, element_field, entries_field, entry_fields,
-    part, payload_field, position,
+    NANOS, SECS, SOME, TAG, UTC, arrow_field, arrow_type, column, element_field, entries_field, entry_fields,
+    part, payload_type, position,
 };
-use super::decimal::has_digits;
 use super::key_encoding::encode_value;
-use super::time::DAY_NANOS;
 use super::{DataType, NotAValue, Value, Variant, column_id};
 use arrow::array::{
-    Array as _, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
-    FixedSizeBinaryArray, ListArray, MapArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
-    TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray,
+    NullBufferBuilder, PrimitiveArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    Field as ArrowField, Fields, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time64NanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType as ArrowType, Field as ArrowField, Fields, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::sync::Arc;
@@ -44,11 +41,6 @@ fn column_of(
                 Value::$variant(value) => Some(value),
                 _ => None,
             })
-        };
-    }
-    macro_rules! plain {
-        ($variant:ident) => {
-            pick!($variant)?.into_iter().map(|v| v.copied().unwrap_or_default()).collect()
         };
     }
     macro_rules! integers {
@@ -122,43 +114,13 @@ fn column_of(
                 Arc::new(PrimitiveArray::<UInt64Type>::from_iter_values(secs)),
                 Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(nanos)),
             ];
-            structs(vec![part(SECS, &DataType::U64), part(NANOS, &DataType::U32)], columns, validity)
+            let fields = vec![part(SECS, ArrowType::UInt64, false), part(NANOS, ArrowType::UInt32, false)];
+            structs(fields, columns, validity)
         }
         DataType::Timestamp => {
-            Ok(Arc::new(TimestampMicrosecondArray::new(plain!(Timestamp), validity).with_timezone(UTC)))
-        }
-        DataType::TimestampNs => {
-            Ok(Arc::new(TimestampNanosecondArray::new(plain!(TimestampNs), validity).with_timezone(UTC)))
-        }
-        DataType::LocalDateTime => {
-            Ok(Arc::new(TimestampMicrosecondArray::new(plain!(LocalDateTime), validity)))
-        }
-        DataType::LocalDateTimeNs => {
-            Ok(Arc::new(TimestampNanosecondArray::new(plain!(LocalDateTimeNs), validity)))
-        }
-        DataType::Date => Ok(Arc::new(Date32Array::new(plain!(Date), validity))),
-        DataType::Time => {
-            primitives::<Time64NanosecondType>(values, data_type, validity, |value| match value {
-                Value::Time(nanos) if (0..DAY_NANOS).contains(nanos) => Some(*nanos),
-                _ => None,
-            })
-        }
-        DataType::Uuid => {
-            let bytes = pick!(Uuid)?.into_iter().flat_map(|v| v.copied().unwrap_or_default()).collect();
-            fixed_bytes(16, bytes, validity)
-        }
-        DataType::Decimal(precision, scale) => {
-            let numbers = values.iter().map(|value| match value {
-                None => Ok(0),
-                Some(Value::Decimal(number, of)) if of == scale && has_digits(*number, *precision) => {
-                    Ok(*number)
-                }
-                Some(other) => Err(NotAValue::new(other, data_type)),
-            });
-            let numbers = Decimal128Array::new(numbers.collect::<Result<_, _>>()?, validity);
-            let scale = i8::try_from(*scale).unwrap_or(i8::MAX);
-            let numbers = numbers.with_precision_and_scale(*precision, scale).map_err(refused)?;
-            Ok(Arc::new(numbers))
+            let times = pick!(Timestamp)?.into_iter().map(|v| v.copied().unwrap_or_default());
+            let times = TimestampMicrosecondArray::new(times.collect(), validity);
+            Ok(Arc::new(times.with_timezone(UTC)))
         }
         DataType::Unit => {
             pick(values, data_type, |value| matches!(value, Value::Unit).then_some(&()))?;
@@ -184,7 +146,8 @@ fn column_of(
                 return column_of(&inner_values, inner, validity);
             }
             let column = column_of(&inner_values, inner, None)?;
-            structs(vec![part(SOME, inner)], vec![column], validity)
+            let field = part(SOME, column.data_type().clone(), true);
+            structs(vec![field], vec![column], validity)
         }
         DataType::List(element) => lists(
             pick!(List)?.into_iter().map(|v| v.map(|v| v.iter().collect()).unwrap_or_default()),
@@ -215,7 +178,7 @@ fn column_of(
                 let name = position(i);
                 let parts: Vec<_> = tuples.iter().map(|tuple| tuple.map(|parts| &parts[i])).collect();
                 columns.push(column_of(&parts, data_type, None).map_err(|e| e.inside(&name))?);
-                fields.push(part(&name, data_type));
+                fields.push(part(&name, columns[i].data_type().clone(), data_type.is_nullable()));
             }
             structs(fields, columns, validity)
         }
@@ -260,7 +223,7 @@ fn enum_column(
     if data_type.is_plain_enum() {
         return strings(picked.iter().map(tag), validity);
     }
-    let mut fields = vec![part(TAG, &DataType::String)];
+    let mut fields = vec![part(TAG, ArrowType::Utf8, false)];
     let mut columns = vec![strings(picked.iter().map(tag), None)?];
     for variant in variants {
         let Some(payload) = &variant.payload else { continue };
@@ -275,13 +238,15 @@ fn enum_column(
         payloads.iter().for_each(|payload| present.append(payload.is_some()));
         let present = present.finish();
         let stored = if payload.is_nullable() {
-            column_of(&payloads, payload, None)
-                .and_then(|column| structs(vec![part(&position(0), payload)], vec![column], present))
+            column_of(&payloads, payload, None).and_then(|column| {
+                structs(vec![part(&position(0), column.data_type().clone(), true)], vec![column], present)
+            })
         } else {
             column_of(&payloads, payload, present)
         };
         columns.push(stored.map_err(|e| e.inside(&variant.name))?);
-        fields.push(payload_field(&variant.name, column_id(variant.identity()), payload));
+        let data_type = payload_type(arrow_type(payload), payload.is_nullable());
+        fields.push(column(&variant.name, Some(column_id(variant.identity())), data_type, true));
     }
     structs(fields, columns, validity)
 }
@@ -382,7 +347,8 @@ fn lists<'a>(
         items.extend(list.into_iter().map(Some));
     }
     let items = column_of(&items, element, None).map_err(|e| e.inside("element"))?;
-    ListArray::try_new(element_field(element), offsets(lengths.into_iter())?, items, validity)
+    let field = element_field(items.data_type().clone(), element.is_nullable());
+    ListArray::try_new(field, offsets(lengths.into_iter())?, items, validity)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(refused)
 }
@@ -397,16 +363,16 @@ fn map_column(
     let values: Vec<_> = maps.iter().flatten().map(|pair| Some(&pair.1)).collect();
     let keys = column_of(&keys, key, None).map_err(|e| e.inside("key"))?;
     let values = column_of(&values, value, None).map_err(|e| e.inside("value"))?;
-    let entries =
-        StructArray::try_new(entry_fields(key, value), vec![keys, values], None).map_err(refused)?;
+    let key_type = (keys.data_type().clone(), key.is_nullable());
+    let fields = entry_fields(key_type, (values.data_type().clone(), value.is_nullable()));
+    let entries = StructArray::try_new(fields.clone(), vec![keys, values], None).map_err(refused)?;
     let offsets = offsets(maps.iter().map(Vec::len))?;
     if key.is_nullable() {
-        let field = entries_field(ELEMENT, entries.data_type().clone());
+        let field = element_field(ArrowType::Struct(fields), false);
         let list = ListArray::try_new(field, offsets, Arc::new(entries), validity);
         return list.map(|array| Arc::new(array) as ArrayRef).map_err(refused);
     }
-    let field = entries_field(ENTRIES, entries.data_type().clone());
-    MapArray::try_new(field, offsets, entries, validity, false)
+    MapArray::try_new(entries_field(fields), offsets, entries, validity, false)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(refused)
 }
@@ -432,7 +398,7 @@ fn in_order<'a, T>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{arrow_type, value_at};
+    use super::super::value_at;
     use super::*;
 
     fn error(value: Value, data_type: &DataType) -> String {
@@ -481,25 +447,6 @@ mod tests {
                 variant("B", Some(DataType::Msgpack)),
             ]),
             DataType::Tuple(vec![DataType::Tuple(vec![]), DataType::Struct(vec![])]),
-            DataType::Map(boxed(DataType::Uuid), boxed(option(option(DataType::Uuid)))),
-            DataType::Map(
-                boxed(option(DataType::Uuid)),
-                boxed(DataType::List(boxed(option(DataType::Uuid)))),
-            ),
-            DataType::Enum(vec![
-                variant("A", Some(option(DataType::Uuid))),
-                variant("B", Some(DataType::Decimal(38, 38))),
-                variant("C", Some(DataType::Uuid)),
-            ]),
-            DataType::Tuple(vec![
-                DataType::Uuid,
-                DataType::Decimal(9, 2),
-                DataType::TimestampNs,
-                DataType::LocalDateTime,
-                DataType::LocalDateTimeNs,
-                DataType::Date,
-                DataType::Time,
-            ]),
         ] {
             let array = array_of(&[], &data_type).unwrap();
             assert_eq!(array.data_type(), &arrow_type(&data_type), "{data_type}");

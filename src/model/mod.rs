@@ -5,7 +5,6 @@
 mod column_read;
 mod column_write;
 mod columns;
-pub(crate) mod decimal;
 mod evolution;
 mod key_encoding;
 mod key_group;
@@ -16,8 +15,8 @@ mod schema;
 pub(crate) mod text;
 pub(crate) mod time;
 mod timer;
-mod type_problem;
 mod unstorable;
+mod type_text;
 mod value;
 mod value_json;
 
@@ -26,8 +25,7 @@ pub use column_read::value_at;
 pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
 pub(crate) use columns::{
-    ELEMENT, ENTRIES, NANOS, SECS, SOME, UTC, element_field, entries_field, entry_fields, join,
-    payload_field, shown_type,
+    NANOS, SECS, SOME, TAG, UTC, column, element_field, entries_field, entry_fields, leaf_count, shown_type,
 };
 pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
 pub(crate) use key_encoding::{encode_bytes, encode_signed};
@@ -41,6 +39,6 @@ pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use progress::Progress;
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
 pub use timer::{key_of_timer, timer_key};
-pub use type_problem::{TypeProblem, type_problem};
 pub use unstorable::{Refused, Unstorable};
+pub use type_text::NotAType;
 pub use value::{NotAValue, Value};

@@ -5,10 +5,6 @@
 mod architecture;
 // What the example of the same name is told and checked with.
 #[cfg(feature = "engine")]
-#[allow(dead_code, reason = "the program is for playing by hand")]
-#[path = "../../examples/dynamic_filter.rs"]
-pub mod dynamic_filter;
-#[cfg(feature = "engine")]
 #[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
 #[path = "../../migrations/flights/mod.rs"]
 pub mod flights;
@@ -26,8 +22,6 @@ pub mod stage;
 #[cfg(feature = "engine")]
 mod alarm;
 mod bootstrap;
-#[cfg(feature = "engine")]
-mod broadcast;
 #[cfg(feature = "engine")]
 mod checkpoints;
 mod cli;
@@ -47,8 +41,6 @@ mod keys;
 mod layers;
 mod manifest;
 #[cfg(feature = "engine")]
-mod operator_state;
-#[cfg(feature = "engine")]
 mod operators;
 mod parquet_file;
 #[cfg(feature = "engine")]
@@ -58,7 +50,7 @@ mod process;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
-mod rolling;
+mod rewrite;
 mod round_trip;
 mod salvage;
 mod sample;
@@ -67,8 +59,6 @@ mod scan;
 #[cfg(feature = "engine")]
 mod sources;
 mod spec;
-#[cfg(feature = "engine")]
-mod supervisor;
 mod types;
 #[cfg(feature = "engine")]
 mod windows;

@@ -1,4 +1,3 @@
 //! What a type of state can and cannot hold.
 
-mod foreign;
 mod unstorable;
