@@ -167,7 +167,11 @@ fn migrate(args: &MigrateArgs, job: &JobDescription) -> Result<()> {
             (outlook.to_string(), outlook.to_json())
         }
     };
-    if args.json { println!("{json:#}") } else { print!("{text}") }
+    if args.json {
+        println!("{json:#}")
+    } else {
+        print!("{text}")
+    }
     Ok(())
 }
 

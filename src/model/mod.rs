@@ -15,8 +15,8 @@ mod schema;
 pub(crate) mod text;
 pub(crate) mod time;
 mod timer;
-mod unstorable;
 mod type_text;
+mod unstorable;
 mod value;
 mod value_json;
 
@@ -39,6 +39,6 @@ pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use progress::Progress;
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
 pub use timer::{key_of_timer, timer_key};
-pub use unstorable::{Refused, Unstorable};
 pub use type_text::NotAType;
+pub use unstorable::{Refused, Unstorable};
 pub use value::{NotAValue, Value};

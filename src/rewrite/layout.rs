@@ -1,9 +1,7 @@
 //! Where everything lies in the new savepoint: operators in order, states, positions of sources, paths.
 
 use super::decided::Rewrite;
-use crate::model::{
-    OperatorEntry, OperatorUid, Schema, SourceEntry, StateName,
-};
+use crate::model::{OperatorEntry, OperatorUid, Schema, SourceEntry, StateName};
 use crate::savepoint::state_file_path;
 use std::collections::HashSet;
 
@@ -33,7 +31,11 @@ impl Layout {
         let mut places = Vec::new();
         let with_entries = || manifest.operators.iter().zip(&rewrite.operators);
         for (entry, operator) in with_entries().filter(|(_, operator)| !operator.is_dropped) {
-            operators.push(OperatorEntry { uid: operator.uid.clone(), kind: entry.kind.clone(), states: Vec::new() });
+            operators.push(OperatorEntry {
+                uid: operator.uid.clone(),
+                kind: entry.kind.clone(),
+                states: Vec::new(),
+            });
         }
         for (index, (entry, operator)) in with_entries().enumerate() {
             for (inside, state) in operator.states.iter().enumerate() {
@@ -44,10 +46,19 @@ impl Layout {
                 let known = operators.iter().position(|operator| operator.uid == uid);
                 // An operator that only comes into being with what is moved to it is of the kind that had that.
                 let position = known.unwrap_or_else(|| {
-                    operators.push(OperatorEntry { uid: uid.clone(), kind: entry.kind.clone(), states: Vec::new() });
+                    operators.push(OperatorEntry {
+                        uid: uid.clone(),
+                        kind: entry.kind.clone(),
+                        states: Vec::new(),
+                    });
                     operators.len() - 1
                 });
-                places.push(Place { operator: position, uid, name: state.name.clone(), source: (index, inside) });
+                places.push(Place {
+                    operator: position,
+                    uid,
+                    name: state.name.clone(),
+                    source: (index, inside),
+                });
             }
         }
         places.sort_by_key(|place| place.operator);
@@ -93,7 +104,8 @@ impl Paths {
         let directory = made.rsplit_once('/').map_or("", |(directory, _)| directory);
         let name = old.rsplit('/').next().unwrap_or(old);
         // Such names only, as this program makes: others may say what is not so.
-        let is_plain = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
+        let is_plain = name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
         let path = format!("{directory}/{name}");
         if is_plain && name.ends_with(".parquet") && self.taken.insert(path.clone()) {
             return path;

@@ -45,7 +45,10 @@ impl MigrationFile {
         let operator = rewrite.operator(uid).map_err(|error| placed(&change.uid.at, &error))?;
         let (_, state) = rewrite.state(uid, name).map_err(|error| placed(&change.name.at, &error))?;
         if rewrite.operators[operator].is_dropped {
-            return Err(change.uid.at.refuse(format!("found a change of operator `{uid}`, which is dropped"), None));
+            return Err(change
+                .uid
+                .at
+                .refuse(format!("found a change of operator `{uid}`, which is dropped"), None));
         }
         if change.is_dropped {
             return rewrite.drop_state(uid, name);
@@ -118,7 +121,9 @@ fn change_keys(rewrite: &mut Rewrite, change: &StateChange, keyed: &Keyed, at: (
     let key = match (entry.kind, &entry.key) {
         (StateKind::Timers, Some(timer)) => key_of_timer(timer).unwrap_or(timer),
         (StateKind::Value, Some(key)) => key,
-        _ => return Err(keyed.at.refuse(format!("found a {}, which has no keys", entry.kind.as_str()), None)),
+        _ => {
+            return Err(keyed.at.refuse(format!("found a {}, which has no keys", entry.kind.as_str()), None));
+        }
     };
     let base = base_of(entry, change)?;
     let mut roots = Vec::new();
