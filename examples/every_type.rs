@@ -5,10 +5,11 @@
 use pitlane::State;
 use pitlane::connectors::Generator;
 use pitlane::engine::Job;
-use pitlane::state::{Bytes, FixedBytes, Msgpack};
+use pitlane::state::{Bytes, FixedBytes, FixedDecimal, Micros, Msgpack, Nanos};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(State)]
 enum Colour {
@@ -46,6 +47,12 @@ struct Everything {
     text: String,
     bytes: Bytes,
     fixed: FixedBytes<3>,
+    price: FixedDecimal<12, 2>,
+    prices: Vec<Option<FixedDecimal<38, 10>>>,
+    span: Duration,
+    at: SystemTime,
+    about: Micros<SystemTime>,
+    exactly: Option<Nanos<SystemTime>>,
     nothing: (),
     empty: Empty,
     option: Option<i64>,
@@ -89,6 +96,12 @@ fn everything(n: u64) -> Everything {
         text: word(n),
         bytes: Bytes((0..n % 7).map(|b| b as u8 * 40).collect()),
         fixed: FixedBytes([n as u8, 0, 255]),
+        price: FixedDecimal::new(i128::from(signed) * 99).unwrap_or_default(),
+        prices: (0..n % 3).map(|i| FixedDecimal::new(i128::from(signed) << (60 * i))).collect(),
+        span: Duration::from_nanos(n * n),
+        at: UNIX_EPOCH + Duration::from_secs(n << 20),
+        about: Micros::cut(UNIX_EPOCH + Duration::from_nanos(n * 999)),
+        exactly: Nanos::new(UNIX_EPOCH - Duration::from_nanos(n)),
         nothing: (),
         empty: Empty {},
         option: (n % 2 == 1).then_some(signed),

@@ -63,29 +63,6 @@ pub enum Error {
     #[error("operator `{uid}`, state `{state}`: found key {key} twice, wanted each key once")]
     DuplicateKey { uid: OperatorUid, state: StateName, key: String },
 
-    /// A migration file is wrong at a place, or asks for what the savepoint does not have.
-    #[error("{place}: {problem}")]
-    MigrationFile { place: String, problem: String, hint: Option<String> },
-
-    /// A rewrite would give two things one name.
-    #[error("two {what} would be called `{name}`")]
-    NameTaken { what: &'static str, name: String },
-
-    /// A rewrite would give the states of one operator keys of different types.
-    #[error("operator `{uid}`: state `{state}` would have keys of {key}, state `{other}` of {other_key}")]
-    KeysApart { uid: OperatorUid, state: StateName, key: String, other: StateName, other_key: String },
-
-    /// New keys are the same for rows that had different ones, and nobody has said what becomes of their values.
-    #[error(
-        "operator `{uid}`, state `{state}`: {} would come to have the key of another one, such as {examples}",
-        counted(*rows, "row")
-    )]
-    Collisions { uid: OperatorUid, state: StateName, rows: u64, examples: String },
-
-    /// Some states of an operator get new keys, and others keep theirs.
-    #[error("operator `{uid}`: state `{state}` would get new keys, state `{other}` would keep its own")]
-    HalfRekeyed { uid: OperatorUid, state: StateName, other: StateName },
-
     /// A savepoint has no such operator.
     #[error("{path} has no operator `{uid}`; it has {known}")]
     NoSuchOperator { path: String, uid: String, known: String },
@@ -186,6 +163,10 @@ pub enum Error {
     #[error("epoch {epoch} is given up: no space is left for {path}")]
     DiskFull { epoch: u64, path: String },
 
+    /// A job failed so often that it is not restarted any more.
+    #[error("job `{job}` is given up, {why}: {cause}")]
+    GivenUp { job: String, why: String, cause: String },
+
     /// More checkpoints in a row failed than a job puts up with.
     #[error("{}", counted_failures(*in_a_row))]
     CheckpointsFailed { in_a_row: u32, source: Box<Error> },
@@ -208,6 +189,14 @@ pub enum Error {
     /// A user function failed.
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
+
+    /// A user function failed on a record that goes to all workers.
+    #[error("operator `{uid}` failed on a broadcast record")]
+    BroadcastFunction { uid: OperatorUid, source: BoxError },
+
+    /// A user function without keys failed.
+    #[error("operator `{uid}` failed")]
+    OperatorFunction { uid: OperatorUid, source: BoxError },
 
     /// A record without an event time came to an operator that goes by event time.
     #[error("operator `{uid}`: found a record without event time, wanted one")]
@@ -330,18 +319,6 @@ impl Error {
             Self::DuplicateKey { .. } => {
                 "leave one of them out, or say with `merge_with` how two values become one".to_owned()
             }
-            Self::MigrationFile { hint, .. } => return hint.clone(),
-            Self::NameTaken { .. } => "give one of them another name, or drop it by name".to_owned(),
-            Self::Collisions { .. } => {
-                "say with `merge` how two values become one, such as `merge = \"if a.at_ms >= b.at_ms then a else b\"`"
-                    .to_owned()
-            }
-            Self::HalfRekeyed { other, .. } => {
-                format!("rekey `{other}` too, by the same expression, or move or drop it by name")
-            }
-            Self::KeysApart { .. } => {
-                "the states of one operator have the same keys: rekey all of them alike, or move one elsewhere".to_owned()
-            }
             Self::NotAKey { .. } => {
                 "give bare text for strings, numbers and names of variants, and JSON for all else, such as `[\"a\", 1]`"
                     .to_owned()
@@ -381,13 +358,16 @@ impl Error {
             Self::ImageTimeout { .. } | Self::ImageFailed { .. } => {
                 "the job goes on, and its last good image stays; ask again".to_owned()
             }
+            Self::GivenUp { .. } => {
+                "mend the cause, and run the job again: it goes on from its last checkpoint".to_owned()
+            }
             Self::DiskFull { .. } => {
                 "make room: the job goes on, its last good image stays, and what was written of this one is removed"
                     .to_owned()
             }
             Self::CheckpointsFailed { source, .. } => return source.hint(),
             error if error.is_full() => "make room on that disk, and start again".to_owned(),
-            Self::Panic { .. } | Self::UserFunction { .. } => {
+            Self::Panic { .. } | Self::UserFunction { .. } | Self::BroadcastFunction { .. } => {
                 "mend the operator's code; the job goes on from its last image when it is run again".to_owned()
             }
             Self::NoEventTime { .. } => {

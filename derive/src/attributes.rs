@@ -169,14 +169,14 @@ fn default_value(meta: &ParseNestedMeta<'_>, ty: Option<&Type>) -> Result<Defaul
     })
 }
 
-/// Returns whether the type is written as `String` or `Box<str>`.
+/// Returns whether the type is written as `String`, or as a pointer to `str`.
 fn is_text(ty: &Type) -> bool {
     let Type::Path(path) = ty else { return false };
     let Some(last) = path.path.segments.last() else { return false };
     match &last.arguments {
         PathArguments::AngleBracketed(inner) => {
             let is_str = |t: &GenericArgument| matches!(t, GenericArgument::Type(Type::Path(p)) if p.path.is_ident("str"));
-            last.ident == "Box" && inner.args.iter().all(is_str)
+            ["Box", "Rc", "Arc"].iter().any(|pointer| last.ident == pointer) && inner.args.iter().all(is_str)
         }
         _ => last.ident == "String",
     }

@@ -12,7 +12,7 @@ mod wire;
 
 pub use run_dir::{Endpoint, RunDir};
 pub use wire::{
-    CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus, OperatorStatus, PositionStatus,
-    RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus, StateStatus, StopRequest,
-    VersionCount,
+    AttemptFailure, CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus, OperatorStatus,
+    PositionStatus, RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus, StateStatus,
+    StopRequest, VersionCount,
 };

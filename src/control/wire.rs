@@ -83,6 +83,15 @@ pub struct JobStatus {
     pub epoch: u64,
     #[serde(default)]
     pub last_checkpoint: Option<CheckpointStatus>,
+    /// How often the supervisor has restarted the job.
+    #[serde(default)]
+    pub restarts: u64,
+    /// The process of the supervisor, if there is one.
+    #[serde(default)]
+    pub supervisor_pid: Option<u32>,
+    /// How the attempt before ended, if this one is a restart.
+    #[serde(default)]
+    pub last_failure: Option<AttemptFailure>,
     /// The last checkpoints and savepoints of this attempt, newest first.
     #[serde(default)]
     pub recent_checkpoints: Vec<CheckpointStatus>,
@@ -116,6 +125,9 @@ impl JobStatus {
             started_ms: 0,
             epoch: 1,
             last_checkpoint: None,
+            restarts: 0,
+            supervisor_pid: None,
+            last_failure: None,
             recent_checkpoints: Vec::new(),
             failed_checkpoints: 0,
             last_checkpoint_failure: None,
@@ -166,6 +178,15 @@ pub struct CheckpointStatus {
     /// For how long it has held up the records of a worker at most.
     #[serde(default)]
     pub stall_us: u64,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say all")]
+pub struct AttemptFailure {
+    pub at_ms: u64,
+    /// What has ended it, with its causes, in one line.
+    pub error: String,
 }
 
 /// A checkpoint or savepoint that was given up.

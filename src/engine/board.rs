@@ -2,6 +2,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::graph::Role;
+use super::job::Supervision;
 use super::meter::Meter;
 use crate::control::{
     CheckpointFailure, CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone,
@@ -32,6 +33,7 @@ pub(crate) struct JobFacts {
     pub(crate) root: PathBuf,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) started_ms: u64,
+    pub(crate) supervision: Supervision,
     pub(crate) meters: Arc<Vec<Meter>>,
 }
 
@@ -70,6 +72,10 @@ impl Board {
             older: BTreeMap::new(),
         };
         Self { facts, id, news: Mutex::new(news) }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn is(&self, state: RunState) {
@@ -122,8 +128,9 @@ impl Board {
         let operators = facts.operators.iter().enumerate().map(|(node, (uid, kind))| {
             let reading = facts.meters[node].read();
             let count = |n: i64| u64::try_from(n).unwrap_or(0);
-            let keyed = facts.parts.iter().find(|(id, role, _)| *id == node && *role == Role::Keyed);
-            let states = keyed.into_iter().flat_map(|(.., operator)| &operator.states).map(|state| {
+            let keeps = |role: &Role| matches!(role, Role::Keyed | Role::Instance);
+            let keeper = facts.parts.iter().find(|(id, role, _)| *id == node && keeps(role));
+            let states = keeper.into_iter().flat_map(|(.., operator)| &operator.states).map(|state| {
                 let entries = count(reading.unmigrated);
                 let versions = news.older.get(&(uid.to_string(), state.name.to_string()));
                 let unmigrated = match versions.map(Vec::as_slice) {
@@ -180,6 +187,9 @@ impl Board {
             started_ms: facts.started_ms,
             epoch: news.epoch,
             last_checkpoint: news.recent.front().cloned(),
+            restarts: facts.supervision.restarts,
+            supervisor_pid: facts.supervision.pid,
+            last_failure: facts.supervision.last_failure.clone(),
             recent_checkpoints: news.recent.iter().cloned().collect(),
             failed_checkpoints: news.failed,
             last_checkpoint_failure: news.last_failure.clone(),

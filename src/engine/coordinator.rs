@@ -102,7 +102,7 @@ impl Purpose {
             Self::Savepoint { reply, .. } | Self::Stop { reply, .. } => drop(reply.send(result)),
             Self::Checkpoint | Self::Scheduled | Self::End => {
                 if let Err(error) = result {
-                    eprintln!("warning: no checkpoint: {}", super::with_causes(&error));
+                    tracing::warn!("no checkpoint: {}", super::with_causes(&error));
                 }
             }
         }
@@ -179,6 +179,8 @@ impl Coordinator {
 
     /// Runs until the job ends or fails.
     pub(crate) fn run(mut self, events: &Receiver<Event>) -> JobEnd {
+        let _attempt =
+            tracing::info_span!("attempt", job = %self.facts.job.name, id = self.board.id()).entered();
         let mut end = JobEnd { reason: EndReason::Cancelled, image: None };
         let mut worker: Option<Thread> = None;
         let mut queue: VecDeque<Purpose> = VecDeque::new();
@@ -457,6 +459,7 @@ impl Coordinator {
             duration_ms,
             watermark_ms: manifest.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
         };
+        tell(&manifest, &done, flight.stall_us);
         self.board.committed(manifest, &done, flight.stall_us);
         self.schedule.committed(Instant::now());
         // Every thread that writes has come to this image, and so has left those before it.
@@ -472,7 +475,7 @@ impl Coordinator {
         let (_, kept) = self.facts.checkpoints.savepoints.unwrap_or((Duration::MAX, usize::MAX));
         let pruned = sweep::prune_scheduled(&self.facts.root, kept);
         for error in [marked, discarded, pruned].into_iter().filter_map(Result::err) {
-            eprintln!("warning: {}", super::with_causes(&error));
+            tracing::warn!("{}", super::with_causes(&error));
         }
     }
 
@@ -535,6 +538,34 @@ impl Coordinator {
             migrations: facts.migrations.clone(),
             unknown: serde_json::Map::new(),
         }
+    }
+}
+
+/// Tells the log of an image that is committed: of each one, or only of those that are the user's.
+fn tell(manifest: &Manifest, done: &SavepointDone, stall_us: u64) {
+    let SavepointDone { path, id, epoch, rows, size_bytes, duration_ms, .. } = done;
+    match manifest.kind {
+        ImageKind::Savepoint => {
+            tracing::info!(
+                epoch,
+                path,
+                id,
+                rows,
+                size_bytes,
+                duration_ms,
+                stall_us,
+                "savepoint of epoch {epoch}: {path}"
+            );
+        }
+        ImageKind::Checkpoint => tracing::debug!(
+            epoch,
+            path,
+            rows,
+            size_bytes,
+            duration_ms,
+            stall_us,
+            "checkpoint of epoch {epoch}: {rows} rows, {size_bytes} bytes, in {duration_ms} ms"
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ use super::runtime::SourceOperator;
 use super::shared::Shared;
 use crate::connectors::SinkContext;
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{Code, OperatorDescription, StateDescription};
+use crate::migrate::{OperatorDescription, StateDescription};
 use crate::model::{JobInfo, KeyGroupRange, MaxParallelism, OperatorUid, Schema, StateKind, StateName};
 use crate::savepoint::Savepoint;
 use std::collections::HashSet;
@@ -47,16 +47,30 @@ pub(crate) enum Role {
     Stateless,
     /// Keeps nothing, and sends each record to the worker of its key.
     Scatter,
+    /// Keeps nothing; takes what was sent to it, and sends it to workers that it names. It holds no event time back.
+    Relay,
     /// Keeps state a key; its inputs are scattered.
     Keyed,
+    /// Keeps state an instance; its inputs stay on their worker.
+    Instance,
     /// Writes; what it has staged is state.
     Sink,
 }
 
 impl Role {
+    /// Whether batches on its inputs go to the worker that they name.
+    pub(crate) fn is_sent_to(self) -> bool {
+        matches!(self, Self::Keyed | Self::Relay)
+    }
+
+    /// Whether what it sends goes to the worker that the batches name.
+    pub(crate) fn sends_to(self) -> bool {
+        matches!(self, Self::Scatter | Self::Relay)
+    }
+
     /// Whether it has a part in every image, and so needs a uid.
     pub(crate) fn has_part(self) -> bool {
-        matches!(self, Self::Source | Self::Keyed | Self::Sink)
+        matches!(self, Self::Source | Self::Keyed | Self::Instance | Self::Sink)
     }
 }
 
@@ -188,12 +202,5 @@ impl Graph {
 /// Describes operator state of the engine's own.
 pub(crate) fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobProblem> {
     let name = StateName::new(name).ok_or_else(|| JobProblem::BadName { name: name.to_owned() })?;
-    Ok(vec![StateDescription {
-        name,
-        kind: StateKind::List,
-        key: None,
-        schema,
-        steps: Vec::new(),
-        code: Code::default(),
-    }])
+    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new() }])
 }

@@ -161,6 +161,11 @@ impl History {
         })
     }
 
+    /// Returns whether the attempt of this number or a later one has committed an epoch.
+    pub(crate) fn has_commit_since(&self, attempt: u64) -> bool {
+        self.last_commit().is_some_and(|commit| commit.attempt >= attempt)
+    }
+
     /// Returns the directory of a commit's image.
     pub(crate) fn image_of(&self, commit: &Commit) -> PathBuf {
         self.root.join(&commit.image)

@@ -1,7 +1,8 @@
 //! Writing the state of an epoch: workers hand columns over, a thread beside each worker sorts and writes them.
 //!
-//! For each state there is one file a schema and worker: live values under the job's schema, untouched ones
-//! under the schema they came with. What an operator instance wrote for an epoch is its [`Part`] of the image.
+//! For each state there is one file a schema and worker, or several if there are many rows: live values under the
+//! job's schema, untouched ones under the schema they came with. What an operator instance wrote for an epoch is its
+//! [`Part`] of the image.
 
 use super::runtime::text_of;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::model::{
     DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Refused, Schema, SourcePosition, StateKind,
     StateName,
 };
-use crate::savepoint::{StateColumns, StateFileWriter, state_file_path};
+use crate::savepoint::{StateColumns, StateWriter, state_file_path};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State};
 use crate::storage::{LocalStore, Store};
@@ -213,11 +214,11 @@ pub(crate) struct StateFileKind {
 impl StateFileKind {
     fn create(
         &self,
-        store: &dyn Store,
+        store: &Arc<dyn Store>,
         key: Option<&DataType>,
         schema: &Schema,
         part: usize,
-    ) -> Result<(SchemaRef, StateFileWriter)> {
+    ) -> Result<(SchemaRef, StateWriter)> {
         let columns = StateColumns {
             kind: self.kind,
             key: key.cloned(),
@@ -225,7 +226,7 @@ impl StateFileKind {
             max_parallelism: self.max_parallelism,
         };
         let path = state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
-        Ok((columns.arrow_schema(), StateFileWriter::create(store, "", &path, &columns)?))
+        Ok((columns.arrow_schema(), StateWriter::create(store.clone(), "", &path, &columns)?))
     }
 }
 
@@ -249,14 +250,14 @@ impl NodeImage {
 pub(crate) struct KeyedImage {
     kind: StateFileKind,
     order: ImageOrder,
-    store: Option<LocalStore>,
+    store: Option<Arc<dyn Store>>,
     key: DataType,
     schema: Schema,
     sort: fn(&[ArrayRef]) -> Result<Vec<Place>>,
     untouched: UntouchedImage,
     /// About how many rows there are, in how many key groups.
     size: (u64, usize),
-    writers: Vec<(Schema, SchemaRef, StateFileWriter)>,
+    writers: Vec<(Schema, SchemaRef, StateWriter)>,
 }
 
 impl KeyedImage {
@@ -333,14 +334,15 @@ impl KeyedImage {
     fn finish(self) -> Result<StatePart> {
         let mut files = Vec::new();
         for (schema, _, writer) in self.writers {
-            files.push((schema, writer.finish(0)?));
+            files.extend(writer.finish(0)?.into_iter().map(|file| (schema.clone(), file)));
         }
         Ok(StatePart { name: self.kind.state.to_string(), files })
     }
 }
 
-fn open_store(order: &ImageOrder) -> Result<LocalStore> {
-    LocalStore::create_root(&order.directory).map_err(Error::io("create", &*order.directory))
+fn open_store(order: &ImageOrder) -> Result<Arc<dyn Store>> {
+    let store = LocalStore::create_root(&order.directory).map_err(Error::io("create", &*order.directory))?;
+    Ok(Arc::new(store))
 }
 
 /// The size of the rows that are brought in order at once, where they come from several arrays.
@@ -379,6 +381,58 @@ fn mismatch(_: &crate::state::ColumnMismatch) -> &'static str {
     "a key type whose reader does not read what its builder built"
 }
 
+/// The elements of an operator state, as columns.
+pub(crate) struct ListImage {
+    kind: StateFileKind,
+    schema: Schema,
+    pieces: Vec<ArrayRef>,
+}
+
+/// The size, in bytes of text and the like, at which elements are cut off: one array holds no more than 2 GiB of it.
+const LIST_PIECE_BYTES: usize = 256 << 20;
+
+impl ListImage {
+    /// Makes columns of the elements as they are now.
+    pub(crate) fn of<S: State>(kind: &StateFileKind, schema: &Schema, values: &[S]) -> Result<Self> {
+        let mut builder = S::Builder::default();
+        let mut pieces = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            builder.append(value).map_err(|problem| {
+                let refused = Refused { row: format!("element {index}"), problem: problem.inside("value") };
+                Error::unstorable(&kind.uid, &kind.state, refused)
+            })?;
+            if builder.size_hint_bytes() >= LIST_PIECE_BYTES {
+                pieces.push(builder.finish(None));
+            }
+        }
+        if !builder.is_empty() {
+            pieces.push(builder.finish(None));
+        }
+        Ok(Self { kind: kind.clone(), schema: schema.clone(), pieces })
+    }
+
+    /// Writes them into a state file, if there are any.
+    pub(crate) fn write(self, order: &ImageOrder) -> Result<StatePart> {
+        let Self { kind, schema, pieces } = self;
+        let name = kind.state.to_string();
+        if pieces.is_empty() {
+            return Ok(StatePart { name, files: Vec::new() });
+        }
+        let store = open_store(order)?;
+        let (columns_of, mut writer) = kind.create(&store, None, &schema, 0)?;
+        let mut first = 0;
+        for values in pieces {
+            let end = first + values.len() as u32;
+            let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(first..end));
+            let batch = RecordBatch::try_new(Arc::clone(&columns_of), vec![index, values]);
+            writer.write(&batch.map_err(columns("assemble", &kind))?)?;
+            first = end;
+        }
+        let files = writer.finish(0)?.into_iter().map(|file| (schema.clone(), file)).collect();
+        Ok(StatePart { name, files })
+    }
+}
+
 /// Writes operator state: a list of values.
 pub(crate) fn write_list<S: State>(
     kind: &StateFileKind,
@@ -386,23 +440,7 @@ pub(crate) fn write_list<S: State>(
     schema: &Schema,
     values: &[S],
 ) -> Result<StatePart> {
-    let name = kind.state.to_string();
-    if values.is_empty() {
-        return Ok(StatePart { name, files: Vec::new() });
-    }
-    let store = open_store(order)?;
-    let (columns_of, mut writer) = kind.create(&store, None, schema, 0)?;
-    let mut builder = S::Builder::default();
-    for (index, value) in values.iter().enumerate() {
-        builder.append(value).map_err(|problem| {
-            let refused = Refused { row: format!("element {index}"), problem: problem.inside("value") };
-            Error::unstorable(&kind.uid, &kind.state, refused)
-        })?;
-    }
-    let index: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..values.len() as u32));
-    let batch = RecordBatch::try_new(columns_of, vec![index, builder.finish(None)]);
-    writer.write(&batch.map_err(columns("assemble", kind))?)?;
-    Ok(StatePart { name, files: vec![(schema.clone(), writer.finish(0)?)] })
+    ListImage::of(kind, schema, values)?.write(order)
 }
 
 fn columns(action: &'static str, kind: &StateFileKind) -> impl Fn(arrow::error::ArrowError) -> Error {

@@ -9,23 +9,25 @@ use super::graph::Graph;
 use super::history::{self, History};
 use super::meter::Meter;
 use super::now_ms;
+use super::restart::Restart;
 use super::server::Server;
 use super::shared::Failure;
 use super::source_stream::SourceStream;
 use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
-use crate::control::{JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
+use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{JobDescription, lineage, plan};
 use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateEntry, StateKind};
 use crate::savepoint::Savepoint;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use timely::communication::WorkerGuards;
 
 /// The branch of a job that was not forked.
@@ -56,6 +58,7 @@ pub struct Job {
     release: String,
     max_parallelism: MaxParallelism,
     checkpoints: Checkpoints,
+    restart: Restart,
     graph: Rc<RefCell<Graph>>,
 }
 
@@ -78,6 +81,21 @@ pub struct RunOptions {
     pub checkpoint_interval: Option<Duration>,
     /// What processing time goes by.
     pub clock: Clock,
+    /// What is known of earlier attempts, if this one is a restart.
+    pub supervision: Supervision,
+}
+
+/// What a supervisor knows of the attempts that it has run before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervision {
+    /// The number of restarts so far.
+    pub restarts: u64,
+    /// The number of the first attempt; `from` and `fresh` hold until it or a later one has committed an image.
+    pub first_attempt: Option<u64>,
+    /// How the last attempt ended.
+    pub last_failure: Option<AttemptFailure>,
+    /// The process of the supervisor.
+    pub pid: Option<u32>,
 }
 
 impl RunOptions {
@@ -92,6 +110,7 @@ impl RunOptions {
             drop_unmatched: Vec::new(),
             checkpoint_interval: None,
             clock: Clock::system(),
+            supervision: Supervision::default(),
         }
     }
 
@@ -118,6 +137,7 @@ impl Job {
             release: "1".to_owned(),
             max_parallelism: MaxParallelism::DEFAULT,
             checkpoints: Checkpoints::default(),
+            restart: Restart::default(),
             graph: Rc::default(),
         }
     }
@@ -141,6 +161,20 @@ impl Job {
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = checkpoints;
         self
+    }
+
+    /// Says when a failed attempt is followed by another one.
+    ///
+    /// It is [`main`](Self::main) that heeds it, and supervises attempts as processes of their own; `--restart` has
+    /// the last word. A job that is run by its handle is run once.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    pub(super) fn restart_strategy(&self) -> Restart {
+        self.restart
     }
 
     /// Adds a source.
@@ -240,6 +274,7 @@ impl Job {
             root,
             checkpoints,
             started_ms: now_ms(),
+            supervision: options.supervision.clone(),
             meters: Arc::clone(&meters),
         });
         let last = history.last_commit().map_or(0, |c| c.epoch);
@@ -249,6 +284,7 @@ impl Job {
             None => None,
         };
         let id = endpoint.as_ref().map_or_else(|| format!("{}-{attempt}", self.name), |e| e.id().to_owned());
+        let from = restore.as_ref().map(Savepoint::location);
         let (commands, obeyed) = crossbeam_channel::unbounded();
         let (events, heard) = crossbeam_channel::unbounded();
         let failure = Arc::new(Failure::default());
@@ -279,6 +315,20 @@ impl Job {
         let config = timely::Config::process(options.workers);
         let workers = timely::execute(config, move |worker| worker::run(worker, &attempt));
         let workers = workers.map_err(|_| Error::Stopped { what: "the dataflow" })?;
+        let (id, count) = (board.id(), options.workers);
+        tracing::info!(
+            job = self.name,
+            id,
+            release = self.release,
+            workers = count,
+            epoch = start_epoch,
+            from,
+            "job `{}`, release {}, runs as {id} on {count} worker{}, from {}",
+            self.name,
+            self.release,
+            if count == 1 { "" } else { "s" },
+            from.as_deref().unwrap_or("no state"),
+        );
         Ok(JobHandle { name: self.name, board, events, failure, coordinator, workers, server })
     }
 
@@ -296,10 +346,12 @@ impl Job {
         options: &RunOptions,
         description: &JobDescription,
     ) -> Result<Option<Savepoint>> {
+        // An attempt that goes on for another one does not go back to where that one began.
+        let goes_on = options.supervision.first_attempt.is_some_and(|first| history.has_commit_since(first));
         let found = match &options.from {
-            Some(path) => Some(Savepoint::open(path)?),
-            None if options.fresh => None,
-            None => history.open_last()?,
+            Some(path) if !goes_on => Some(Savepoint::open(path)?),
+            None if options.fresh && !goes_on => None,
+            _ => history.open_last()?,
         };
         match &found {
             Some(savepoint) => {
@@ -381,6 +433,11 @@ impl JobHandle {
         let _ = self.events.send(Event::Cancel);
     }
 
+    /// Returns a means to end the job from another thread, while this one waits.
+    pub(super) fn remote(&self) -> Remote {
+        Remote(self.events.clone())
+    }
+
     /// Waits for the end of the job.
     ///
     /// # Errors
@@ -395,11 +452,50 @@ impl JobHandle {
         self.failure.take().map_or(Ok(end), Err)
     }
 
+    /// As [`wait`](Self::wait), for a process that ends with the job: does not wait for long, once the job has failed,
+    /// for users' functions that do not return.
+    pub(super) fn wait_or_leave(self, grace: Duration) -> Result<JobEnd> {
+        const TICK: Duration = Duration::from_millis(500);
+        let failure = Arc::clone(&self.failure);
+        let (sender, waited) = crossbeam_channel::bounded(1);
+        std::thread::Builder::new()
+            .name("pitlane-wait".to_owned())
+            .spawn(move || drop(sender.send(self.wait())))
+            .map_err(Error::io("start", "a thread"))?;
+        let mut failed_since = None;
+        loop {
+            match waited.recv_timeout(TICK) {
+                Ok(end) => return end,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped { what: "the job" }),
+                Err(RecvTimeoutError::Timeout) if !failure.is_set() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if failed_since.get_or_insert_with(Instant::now).elapsed() > grace {
+                        return Err(failure.take().unwrap_or(Error::Stopped { what: "a worker" }));
+                    }
+                }
+            }
+        }
+    }
+
     fn ask(&self, event: impl FnOnce(Sender<Result<SavepointDone>>) -> Event) -> Result<SavepointDone> {
         let ended = || Error::Control { job: self.name.clone(), reason: "it has ended".to_owned() };
         let (sender, reply) = crossbeam_channel::bounded(1);
         self.events.send(event(sender)).map_err(|_| ended())?;
         reply.recv().map_err(|_| ended())?
+    }
+}
+
+/// Ends a job from afar.
+pub(super) struct Remote(Sender<Event>);
+
+impl Remote {
+    pub(super) fn end(&self) {
+        // A job that has ended needs no telling.
+        let _ = self.0.send(Event::End);
+    }
+
+    pub(super) fn cancel(&self) {
+        let _ = self.0.send(Event::Cancel);
     }
 }
 

@@ -394,6 +394,10 @@ impl<S: State, O> Deref for StatefulStream<S, O> {
 }
 
 impl<S: State, O: Record> StatefulStream<S, O> {
+    pub(super) fn new(stream: Stream<O>, settings: Arc<Mutex<StateSettings<S>>>) -> Self {
+        Self { stream, settings }
+    }
+
     /// Names the operator; its state is found by this name in later releases.
     #[must_use]
     pub fn uid(self, uid: &str) -> Self {

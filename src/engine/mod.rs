@@ -9,11 +9,13 @@
 //! Board, Meter                 what a running job tells    board.rs, meter.rs, metrics.rs
 //! image                        who writes the state        a thread beside each worker
 //! server, entry                how it is spoken to         a local socket, and the job's own command line
+//! Restart                      when it is run again        restart.rs, entry/supervisor.rs
 //! ```
 
 mod aggregate;
 mod batch;
 mod board;
+mod broadcast_stream;
 mod checkpoints;
 mod clock;
 mod cluster;
@@ -32,6 +34,8 @@ mod meter;
 mod metrics;
 mod operator;
 mod operators;
+mod process_stream;
+mod restart;
 mod runtime;
 mod server;
 mod shared;
@@ -44,17 +48,20 @@ mod window;
 mod worker;
 
 pub use aggregate::Aggregate;
+pub use broadcast_stream::{BroadcastConnected, BroadcastStream};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
 pub use coordinator::{EndReason, JobEnd};
 pub use interval_join::JoinedStream;
-pub use job::{Job, JobHandle, RunOptions};
+pub use job::{Job, JobHandle, RunOptions, Supervision};
 pub use keyed::TimeKind;
 pub use keyed_stream::{ConnectedStreams, KeyedStream, StatefulStream};
 pub use operators::{
-    AggregatingState, CoProcess, Context, ListState, MapState, Process, ReducingState, States, Timer,
-    TimerHandle, ValueState,
+    AggregatingState, BroadcastProcess, CoProcess, Context, ListState, MapState, OperatorContext,
+    OperatorList, OperatorProcess, OperatorStates, OperatorUnion, OperatorValue, Process, ReducingState,
+    States, Timer, TimerHandle, ValueState,
 };
+pub use restart::Restart;
 pub use side_output::SideOutput;
 pub use sink_stream::SinkHandle;
 pub use source_stream::{SourceStream, Watermarks};

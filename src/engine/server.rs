@@ -82,7 +82,7 @@ impl Server {
                         drop(debt);
                     };
                     if std::thread::Builder::new().name("pitlane-answer".to_owned()).spawn(answer).is_err() {
-                        eprintln!("warning: no thread to answer a request with");
+                        tracing::warn!("no thread to answer a request with");
                     }
                 }
             })

@@ -3,7 +3,7 @@
 //! Commands come from the coordinator to worker 0, which broadcasts them; reports from all workers are
 //! exchanged to worker 0, which passes them on. Neither ever waits for data.
 
-use super::batch::BEFORE_ALL;
+use super::batch::{BEFORE_ALL, NONE_HELD};
 use super::clock::Clock;
 use super::coordinator::{Event, Report};
 use super::credits::Credits;
@@ -46,6 +46,7 @@ pub(crate) struct Attempt {
 
 /// Runs the attempt on one worker, until it ends or fails.
 pub(crate) fn run(worker: &mut Worker, attempt: &Attempt) {
+    let _worker = tracing::info_span!("worker", worker = worker.index()).entered();
     if let Err(error) = try_run(worker, attempt) {
         attempt.failure.set(error);
     }
@@ -130,6 +131,7 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
             // Where the savepoint's sources had come: what was late before is late again.
             let watermark_ms = match &attempt.restore {
                 Some(savepoint) if node.inputs.is_empty() => source_watermark_ms(savepoint, &uid),
+                _ if node.role == Role::Relay => NONE_HELD,
                 _ => node.inputs.iter().map(|input| watermarks_ms[input.node]).min().unwrap_or(BEFORE_ALL),
             };
             watermarks_ms.push(watermark_ms);
@@ -159,8 +161,8 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                             .iter()
                             .map(|input| streams[input.node][input.port].clone())
                             .collect(),
-                        exchanged: node.role == Role::Keyed,
-                        scatters: node.role == Role::Scatter,
+                        exchanged: node.role.is_sent_to(),
+                        scatters: node.role.sends_to(),
                         readers: graph.readers(id),
                         sides: node.sides.len(),
                         watermark_ms,

@@ -5,14 +5,15 @@
 
 use super::StateColumns;
 use crate::model::{
-    ColumnMismatch, DataType, StateKind, encode_bytes, encode_signed, encode_value, value_at,
+    ColumnMismatch, DataType, StateKind, UTC, encode_bytes, encode_signed, encode_value, value_at,
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch,
     StringArray, UInt16Array, UInt32Array,
 };
 use arrow::datatypes::{
-    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
 /// A column of keys.
@@ -47,6 +48,12 @@ impl KeyColumn {
         if array.null_count() > 0 {
             return None;
         }
+        macro_rules! times {
+            ($type:ty, $zone:expr) => {{
+                let times = array.as_primitive_opt::<$type>().filter(|times| times.timezone() == $zone);
+                Self::I64(times?.reinterpret_cast())
+            }};
+        }
         Some(match data_type {
             DataType::Bool => Self::Bool(array.as_boolean_opt()?.clone()),
             DataType::I8 => Self::I8(array.as_primitive_opt()?.clone()),
@@ -57,7 +64,12 @@ impl KeyColumn {
             DataType::U16 => Self::U16(array.as_primitive_opt()?.clone()),
             DataType::U32 => Self::U32(array.as_primitive_opt()?.clone()),
             DataType::U64 => Self::U64(array.as_primitive_opt()?.clone()),
-            DataType::U128 | DataType::I128 | DataType::FixedBytes(_) => {
+            DataType::Date => Self::I32(array.as_primitive_opt::<Date32Type>()?.reinterpret_cast()),
+            DataType::Timestamp => times!(TimestampMicrosecondType, Some(UTC)),
+            DataType::TimestampNs => times!(TimestampNanosecondType, Some(UTC)),
+            DataType::LocalDateTime => times!(TimestampMicrosecondType, None),
+            DataType::LocalDateTimeNs => times!(TimestampNanosecondType, None),
+            DataType::U128 | DataType::I128 | DataType::Uuid | DataType::FixedBytes(_) => {
                 Self::Fixed(array.as_fixed_size_binary_opt()?.clone())
             }
             DataType::String => Self::String(array.as_string_opt()?.clone()),

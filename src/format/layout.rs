@@ -77,6 +77,18 @@ pub fn tombstone_file_path(
     format!("{STATE}/{ordinal:04}-{operator}/{state}/w{worker:04}.gone.p{part:04}.parquet")
 }
 
+/// Returns the path of the `number`-th file that continues the state file `path`.
+///
+/// ```
+/// use pitlane::format::layout::continued_path;
+///
+/// assert_eq!(continued_path("state/w0001.s3.p0000.parquet", 1), "state/w0001.s3.p0000.c0001.parquet");
+/// ```
+pub fn continued_path(path: &str, number: usize) -> String {
+    let (stem, suffix) = path.strip_suffix(".parquet").map_or((path, ""), |stem| (stem, ".parquet"));
+    format!("{stem}.c{number:04}{suffix}")
+}
+
 /// Says what keeps `path` from being a path of a state file inside a savepoint, if anything does (clause MF-9).
 pub fn path_problem(path: &str) -> Option<&'static str> {
     match path {

@@ -181,9 +181,16 @@ impl Probe {
             DataType::U64 => unsigned(8).map(Self::Unsigned),
             DataType::I8 => signed(1),
             DataType::I16 => signed(2),
-            DataType::I32 => signed(4),
-            DataType::I64 => signed(8),
-            DataType::U128 | DataType::I128 => Some(Self::Bytes(encoded.get(..16)?.to_vec())),
+            DataType::I32 | DataType::Date => signed(4),
+            DataType::I64
+            | DataType::Timestamp
+            | DataType::TimestampNs
+            | DataType::LocalDateTime
+            | DataType::LocalDateTimeNs
+            | DataType::Time => signed(8),
+            DataType::U128 | DataType::I128 | DataType::Uuid => {
+                Some(Self::Bytes(encoded.get(..16)?.to_vec()))
+            }
             DataType::FixedBytes(length) => Some(Self::Bytes(encoded.get(..*length as usize)?.to_vec())),
             DataType::String | DataType::Bytes => text(encoded).map(Self::Bytes),
             DataType::Tuple(parts) => Self::of(parts.first()?, encoded),

@@ -9,7 +9,7 @@ use super::key_column::RowOrder;
 use super::settings::{parquet_schema, properties};
 use super::sink::Sink;
 use crate::error::{Error, Result};
-use crate::model::{FileEntry, Fingerprint, KeyGroupRange, StateKind};
+use crate::model::{FileEntry, Fingerprint, KeyGroupRange, StateKind, TypeProblem, join, type_problem};
 use arrow::array::{Array, AsArray, RecordBatch, UInt16Array};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -23,13 +23,14 @@ use std::sync::Arc;
 const GROUP_ROWS: usize = 128 << 10;
 /// The most rows in a row group (clause PQ-9).
 pub(super) const MAX_GROUP_ROWS: usize = 1 << 20;
-/// The size of a row group that ends it inside of a key group: encoded, as far as that is known.
-const MAX_GROUP_BYTES: usize = 64 << 20;
+/// The size of a row group that ends it inside of a key group: encoded, as far as that is known. It is held in memory
+/// until the row group is complete, and is what bounds the memory of a writer.
+const MAX_GROUP_BYTES: usize = 32 << 20;
 /// The same in memory; far below 2 GiB, beyond which one Arrow array could not hold all text of a row group.
 const MAX_GROUP_MEMORY: usize = 256 << 20;
-/// What goes to the encoders in one piece.
+/// What goes to the encoders in one piece: a page does not end inside of one.
 const PIECE_ROWS: usize = 16 << 10;
-const PIECE_MEMORY: usize = 32 << 20;
+const PIECE_MEMORY: usize = 8 << 20;
 
 /// At which key-group boundaries row groups end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,17 @@ impl Cut {
     }
 }
 
+/// When a file is large enough, so that the rows that follow go into another one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileLimit {
+    pub(crate) size_bytes: u64,
+    pub(crate) rows: u64,
+}
+
+impl FileLimit {
+    pub(crate) const NONE: Self = Self { size_bytes: u64::MAX, rows: u64::MAX };
+}
+
 /// Writes one state file to `W`.
 pub(crate) struct ParquetWriter<W: Write + Send> {
     path: String,
@@ -98,6 +110,17 @@ struct OpenGroup {
 impl<W: Write + Send> ParquetWriter<W> {
     /// Starts a file; `path` is for messages.
     pub(crate) fn new(inner: W, path: String, columns: &StateColumns) -> Result<Self> {
+        // Whoever made the types by hand: the library might panic on what has no columns.
+        for (name, data_type) in columns.key.iter().map(|key| ("key", key)).chain([("value", &columns.value)])
+        {
+            if let Some(TypeProblem { place, found, wanted }) = type_problem(data_type) {
+                return Err(Error::Rows {
+                    path,
+                    found: format!("column `{}` of {found}", join(name, &place)),
+                    wanted,
+                });
+            }
+        }
         let failed = parquet_failed(&path);
         let descriptor = parquet_schema(columns).map_err(&failed)?;
         let properties = Arc::new(properties(columns, &descriptor).map_err(&failed)?);
@@ -123,19 +146,28 @@ impl<W: Write + Send> ParquetWriter<W> {
         })
     }
 
+    /// Continues another file: rows follow in order those that it had.
+    pub(crate) fn follow(&mut self, order: RowOrder) {
+        self.order = order;
+    }
+
     /// Chooses where row groups end; to be called before the first rows.
     pub(crate) fn set_cut(&mut self, cut: Cut) {
         self.cut = cut;
     }
 
-    /// Adds rows.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Checks that rows have the columns of the file, and follow in order those that were checked before.
+    pub(crate) fn check(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check_columns(batch)?;
-        self.order
-            .check(batch, |_, _| {})
-            .map_err(|disorder| self.refuse(disorder.found, disorder.wanted))?;
+        let checked = self.order.check(batch, |_, _| {});
+        checked.map_err(|disorder| self.refuse(disorder.found, disorder.wanted))
+    }
+
+    /// Adds rows that were checked, and returns how many: all, unless the file has become as large as `limit` at the
+    /// end of a row group.
+    pub(crate) fn take(&mut self, batch: &RecordBatch, limit: FileLimit) -> Result<usize> {
         if self.columns.kind == StateKind::List {
-            return self.add(batch);
+            return self.add(batch, limit);
         }
         let key_groups: UInt16Array = batch.column(0).as_primitive().clone();
         let key_groups = key_groups.values();
@@ -143,23 +175,26 @@ impl<W: Write + Send> ParquetWriter<W> {
         while let Some(&first) = key_groups.get(start) {
             let last = self.key_groups.map(|(_, last)| last);
             let rows = self.group.as_ref().map_or(0, |group| group.rows);
-            let end = start + self.cut.run(&key_groups[start..], last, rows);
-            if end > start {
-                self.add(&batch.slice(start, end - start))?;
+            let run = self.cut.run(&key_groups[start..], last, rows);
+            let taken = self.add(&batch.slice(start, run), limit)?;
+            if let Some(last) = taken.checked_sub(1) {
                 let first = self.key_groups.map_or(first, |(first, _)| first);
-                self.key_groups = Some((first, key_groups[end - 1]));
+                self.key_groups = Some((first, key_groups[start + last]));
             }
-            if end < key_groups.len() {
+            start += taken;
+            if taken < run {
+                break;
+            }
+            if start < key_groups.len() {
                 self.close_group()?;
             }
-            start = end;
         }
-        Ok(())
+        Ok(start)
     }
 
     /// Completes the file; `schema` is the position of its schema in the state's entry. Returns the writer below,
-    /// flushed, and the entry, whose path is left empty.
-    pub(crate) fn finish(mut self, schema: usize) -> Result<(W, FileEntry)> {
+    /// flushed, the entry, whose path is left empty, and what is known of the last row.
+    pub(crate) fn finish(mut self, schema: usize) -> Result<(W, FileEntry, RowOrder)> {
         self.close_group()?;
         let stride = match self.cut {
             Cut::AfterRows => 0,
@@ -188,7 +223,7 @@ impl<W: Write + Send> ParquetWriter<W> {
                 .key_groups
                 .and_then(|(first, last)| KeyGroupRange::new(first, last, max_parallelism)),
         };
-        Ok((inner, entry))
+        Ok((inner, entry, self.order))
     }
 
     fn refuse(&self, found: String, wanted: String) -> Error {
@@ -222,29 +257,38 @@ impl<W: Write + Send> ParquetWriter<W> {
         Ok(())
     }
 
-    /// Adds rows to the open row group, or to several if there are too many for one.
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let memory: usize = batch.columns().iter().map(slice_memory).sum();
-        if batch.num_rows() > PIECE_ROWS || (memory > PIECE_MEMORY && batch.num_rows() > 1) {
-            let half = if batch.num_rows() > PIECE_ROWS { PIECE_ROWS } else { batch.num_rows() / 2 };
-            let mut rest = batch.clone();
-            while rest.num_rows() > 0 {
-                let length = half.min(rest.num_rows());
-                self.add(&rest.slice(0, length))?;
-                rest = rest.slice(length, rest.num_rows() - length);
+    /// Adds rows to the open row group, or to several if there are too many for one; returns how many.
+    fn add(&mut self, batch: &RecordBatch, limit: FileLimit) -> Result<usize> {
+        let mut taken = 0;
+        while taken < batch.num_rows() {
+            let mut piece = batch.slice(taken, PIECE_ROWS.min(batch.num_rows() - taken));
+            let mut memory = batch_memory(&piece);
+            while memory > PIECE_MEMORY && piece.num_rows() > 1 {
+                piece = piece.slice(0, piece.num_rows() / 2);
+                memory = batch_memory(&piece);
             }
-            return Ok(());
+            let is_full = |group: &OpenGroup| {
+                let encoded =
+                    || group.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
+                group.rows + piece.num_rows() > MAX_GROUP_ROWS
+                    || (group.rows > 0
+                        && (group.memory + memory > MAX_GROUP_MEMORY || encoded() >= MAX_GROUP_BYTES))
+            };
+            if self.group.as_ref().is_some_and(is_full) {
+                self.close_group()?;
+            }
+            let is_whole = self.group.is_none() && self.rows > 0;
+            if is_whole && (self.rows >= limit.rows || self.writer.bytes_written() as u64 >= limit.size_bytes)
+            {
+                break;
+            }
+            self.encode(&piece, memory)?;
+            taken += piece.num_rows();
         }
-        let is_full = |group: &OpenGroup| {
-            let encoded =
-                || group.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
-            group.rows + batch.num_rows() > MAX_GROUP_ROWS
-                || (group.rows > 0
-                    && (group.memory + memory > MAX_GROUP_MEMORY || encoded() >= MAX_GROUP_BYTES))
-        };
-        if self.group.as_ref().is_some_and(is_full) {
-            self.close_group()?;
-        }
+        Ok(taken)
+    }
+
+    fn encode(&mut self, piece: &RecordBatch, memory: usize) -> Result<()> {
         let failed = parquet_failed(&self.path);
         let mut group = match self.group.take() {
             Some(group) => group,
@@ -255,15 +299,15 @@ impl<W: Write + Send> ParquetWriter<W> {
             },
         };
         let mut writers = group.writers.iter_mut();
-        for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
+        for (field, column) in self.schema.fields().iter().zip(piece.columns()) {
             for leaf in compute_leaves(field, column).map_err(&failed)? {
                 let writer = writers.next().ok_or_else(|| failed(odd("more leaves than columns")))?;
                 writer.write(&leaf).map_err(&failed)?;
             }
         }
-        group.rows += batch.num_rows();
+        group.rows += piece.num_rows();
         group.memory += memory;
-        self.rows += batch.num_rows() as u64;
+        self.rows += piece.num_rows() as u64;
         self.group = Some(group);
         Ok(())
     }
@@ -317,7 +361,8 @@ fn odd(what: &str) -> ParquetError {
     ParquetError::General(format!("the library made {what}"))
 }
 
-/// The memory that the rows of an array take, without what it shares with rows outside of a slice.
-fn slice_memory(array: &Arc<dyn Array>) -> usize {
-    array.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8)
+/// The memory that the rows of a batch take, without what they share with rows outside of it.
+fn batch_memory(batch: &RecordBatch) -> usize {
+    let memory = |array: &Arc<dyn Array>| array.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8);
+    batch.columns().iter().map(memory).sum()
 }

@@ -3,12 +3,8 @@
 //! The JSON form is the model's own, but for one thing: the default of a field is a string that holds its JSON,
 //! since defaults may be fractions, which canonical JSON does not have.
 
-use crate::model::{DataType, Field, TAG, Variant, column_id, key_problem};
+use crate::model::{DataType, type_problem};
 use serde_json::Value as Json;
-use std::collections::HashSet;
-
-/// The longest value of a type with a fixed number of bytes.
-const MAX_FIXED_BYTES: u32 = 1 << 20;
 
 /// Returns the JSON form of a type.
 pub(super) fn to_json(data_type: &DataType) -> Json {
@@ -37,9 +33,11 @@ pub(super) fn from_json(mut json: Json) -> Result<DataType, (String, String)> {
         let found = found.split(", expected one of").next().unwrap_or_default();
         (found.to_owned(), "a type (clause TY-1)".to_owned())
     })?;
-    match problem(&data_type) {
+    match type_problem(&data_type) {
         None => Ok(data_type),
-        Some(found) => Err((found, "a type that has columns (clauses TY-1, TY-4, SC-5)".to_owned())),
+        Some(problem) => {
+            Err((problem.found, format!("{} (clauses TY-1, TY-4, TY-10, SC-5, SC-6)", problem.wanted)))
+        }
     }
 }
 
@@ -67,54 +65,10 @@ fn each_default(json: &mut Json, visit: &impl Fn(&mut Json)) {
     }
 }
 
-/// Says why a type has no columns, if it has none.
-fn problem(data_type: &DataType) -> Option<String> {
-    match data_type {
-        DataType::FixedBytes(length) => {
-            (*length == 0 || *length > MAX_FIXED_BYTES).then(|| format!("{length} fixed bytes"))
-        }
-        DataType::Option(inner) | DataType::List(inner) => problem(inner),
-        DataType::Set(element) => key_problem(element).or_else(|| problem(element)),
-        DataType::Map(key, value) => key_problem(key).or_else(|| problem(key)).or_else(|| problem(value)),
-        DataType::Tuple(parts) => parts.iter().find_map(problem),
-        DataType::Struct(fields) => twice(fields.iter().map(|f| f.name.as_str()))
-            .or_else(|| twice(fields.iter().map(Field::identity)))
-            .or_else(|| same_id(fields.iter().map(Field::identity)))
-            .or_else(|| fields.iter().find_map(|f| problem(&f.data_type))),
-        DataType::Enum(variants) if variants.is_empty() => Some("an enum without variants".to_owned()),
-        DataType::Enum(variants) => {
-            let with_data = || variants.iter().filter(|v| v.payload.is_some());
-            twice(variants.iter().map(|v| v.name.as_str()))
-                .or_else(|| twice(variants.iter().map(Variant::identity)))
-                .or_else(|| twice([TAG].into_iter().chain(with_data().map(|v| v.name.as_str()))))
-                .or_else(|| same_id([TAG].into_iter().chain(with_data().map(Variant::identity))))
-                .or_else(|| with_data().filter_map(|v| v.payload.as_ref()).find_map(problem))
-        }
-        _ => None,
-    }
-}
-
-/// Finds two columns of a group with one field id.
-fn same_id<'a>(identities: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut seen = HashSet::new();
-    identities
-        .map(|identity| (identity, column_id(identity)))
-        .find_map(|(identity, id)| (!seen.insert(id)).then(|| format!("the field id of `{identity}` twice")))
-}
-
-fn twice<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let mut seen = HashSet::new();
-    for name in names {
-        if name.is_empty() || !seen.insert(name) {
-            return Some(format!("the name `{name}` twice, or empty"));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Field;
     use serde_json::json;
 
     /// Clauses TY-1, TY-4, SC-5 and SC-6.
@@ -125,6 +79,12 @@ mod tests {
             json!({"list": "i64", "set": "i64"}),
             json!({"fixed_bytes": 0}),
             json!({"fixed_bytes": 4_000_000_000_u32}),
+            json!({"decimal": [39, 0]}),
+            json!({"decimal": [0, 0]}),
+            json!({"decimal": [9, 10]}),
+            json!({"decimal": [256, 0]}),
+            json!({"decimal": [9]}),
+            json!({"struct": [{"name": "a", "type": "i64", "default": "true"}]}),
             json!({"struct": [{"name": "a", "type": "i64"}, {"name": "a", "type": "u8"}]}),
             json!({"struct": [{"name": "a", "type": "i64"}, {"name": "b", "was": "a", "type": "u8"}]}),
             json!({"struct": [{"name": "", "type": "i64"}]}),

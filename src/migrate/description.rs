@@ -3,7 +3,6 @@
 //! A description has a protocol version of its own, read first, so that tools and jobs built with different
 //! releases say so rather than misunderstand each other.
 
-use super::code::Code;
 use crate::error::Error;
 use crate::model::{
     DataType, Digest, JobName, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
@@ -53,8 +52,6 @@ pub struct StateDescription {
     pub schema: Schema,
     /// The migrations, oldest first.
     pub steps: Vec<StepDescription>,
-    /// The migrations themselves, in the process that has them.
-    pub code: Code,
 }
 
 /// A migration, without its code.
@@ -253,7 +250,6 @@ impl StateV1 {
             key: self.key,
             schema: self.schema.into(),
             steps: self.steps.into_iter().map(step).collect(),
-            code: Code::default(),
         })
     }
 }
@@ -280,7 +276,6 @@ mod tests {
                 to: SchemaVersion(2),
                 revision: 1,
             }],
-            code: Code::default(),
         };
         JobDescription {
             job: JobName::new("alarm").unwrap(),

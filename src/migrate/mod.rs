@@ -5,7 +5,6 @@
 //! its values get there, and [`plan`](plan()) says the same of a whole savepoint without the job's code.
 
 mod chain;
-mod code;
 mod description;
 mod insert;
 pub mod lazy;
@@ -20,17 +19,13 @@ mod status;
 mod tests;
 
 pub use chain::{Chain, OldValues, Route, StepFailure};
-pub(crate) use code::CodeRoute;
-pub use code::{Code, MapFailure, MapValues, Mapped};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 pub use insert::KeyedRows;
-pub(crate) use lineage::records_ahead;
 pub use lineage::{ChangedMigration, changed_migrations, lineage};
 pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
 pub use project::project;
-pub(crate) use project::{assemble, entries_of, list_of, parts_of, repeated, unlike};
 pub use route::{RouteDecision, RouteError, route_over};
-pub use rows::Rows;
+pub use rows::{Elements, Rows};
 pub use status::{MigrationStatus, StateStatus, VersionRows, status};
 
 use crate::error::BoxError;

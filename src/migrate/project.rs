@@ -123,7 +123,7 @@ fn part_types(data_type: &DataType) -> Vec<Piece<'_>> {
 }
 
 /// Makes `length` places that all hold the default of a field.
-pub(crate) fn repeated(
+fn repeated(
     data_type: &DataType,
     default: Option<&serde_json::Value>,
     length: usize,
@@ -215,7 +215,8 @@ fn widen(stored: &DataType, wanted: &DataType, array: &ArrayRef) -> Result<Array
         return Err(unlike(array, &layout.to_string()));
     }
     match wanted {
-        DataType::String => Ok(array.clone()), // a char lies as its text
+        // A char lies as its text, and 16 bytes that name something as 16 bytes.
+        DataType::String | DataType::Uuid => Ok(array.clone()),
         DataType::U128 | DataType::I128 => widen_to_128(wanted, array),
         _ => cast(array, &arrow_type(wanted)).map_err(|error| broken(&error, stored)),
     }
@@ -239,7 +240,7 @@ fn widen_to_128(wanted: &DataType, array: &ArrayRef) -> Result<ArrayRef, ColumnM
 }
 
 /// Returns the offsets, entries and nulls of a map; one with optional keys lies as a list of entries.
-pub(crate) fn entries_of(
+fn entries_of(
     array: &ArrayRef,
 ) -> Result<(&OffsetBuffer<i32>, &StructArray, Option<&NullBuffer>), ColumnMismatch> {
     let (offsets, entries, nulls) = if let Some(map) = array.as_map_opt() {
@@ -252,7 +253,7 @@ pub(crate) fn entries_of(
 }
 
 /// Makes a list, or a map that lies as a list or a map of entries, of columns in the layout of `wanted`.
-pub(crate) fn list_of(
+fn list_of(
     wanted: &DataType,
     offsets: &OffsetBuffer<i32>,
     nulls: Option<&NullBuffer>,
@@ -277,7 +278,7 @@ pub(crate) fn list_of(
 
 /// Makes a struct of `children` with the names and nullability of `layout`; without fields it is a column
 /// of `true`.
-pub(crate) fn assemble(
+fn assemble(
     layout: &ArrowType,
     children: Vec<ArrayRef>,
     length: usize,
@@ -303,15 +304,15 @@ fn fields_of(layout: &ArrowType) -> &[FieldRef] {
 }
 
 /// Takes a column as a struct of `count` fields.
-pub(crate) fn parts_of(array: &ArrayRef, count: usize) -> Result<&StructArray, ColumnMismatch> {
+fn parts_of(array: &ArrayRef, count: usize) -> Result<&StructArray, ColumnMismatch> {
     let parts = array.as_struct_opt().filter(|parts| parts.num_columns() == count);
     parts.ok_or_else(|| unlike(array, &format!("Struct of {count} columns")))
 }
 
-pub(crate) fn unlike(array: &ArrayRef, wanted: &str) -> ColumnMismatch {
+fn unlike(array: &ArrayRef, wanted: &str) -> ColumnMismatch {
     ColumnMismatch::new(array.data_type().to_string(), wanted)
 }
 
-pub(crate) fn broken(error: &ArrowError, wanted: &DataType) -> ColumnMismatch {
+fn broken(error: &ArrowError, wanted: &DataType) -> ColumnMismatch {
     ColumnMismatch::new(error.to_string(), wanted.to_string())
 }

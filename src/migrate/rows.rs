@@ -1,4 +1,4 @@
-//! The rows of a stored state as values of a Rust type, from whatever schemas they have.
+//! The rows and the elements of a stored state as values of a Rust type, from whatever schemas they have.
 
 use super::{Chain, OldValues};
 use crate::error::{Error, Result};
@@ -113,6 +113,90 @@ impl<K: Key, S: State> Rows<'_, K, S> {
 
 impl<K: Key, S: State> Iterator for Rows<'_, K, S> {
     type Item = Result<(K, S)>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // Most rows need nothing but to be read.
+        if let Some(open) = &mut self.open
+            && open.next < open.rows.num_rows()
+            && let Some(value) = open.values.read_current(open.next)
+        {
+            open.next += 1;
+            return Some(Ok((open.keys.read(open.next - 1), value)));
+        }
+        self.step().transpose()
+    }
+}
+
+/// The elements of a list; ends after the first error.
+pub struct Elements<'a, S: State> {
+    state: StateView<'a>,
+    chain: Chain<S>,
+    batches: Batches,
+    /// The batch that is being read, and its next row.
+    open: Option<(OldValues<S>, usize)>,
+    /// The number of elements before.
+    read: u64,
+}
+
+impl<'a> StateView<'a> {
+    /// Returns the elements of a list, as it lies in file after file, taken through `chain` where their schema is an
+    /// older one. Migrations are given `()` for the key; elements that one lets go are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Incompatible`] or [`Error::NoMigration`] if the state is none of a list, or there is no way from a
+    /// stored schema to `S`.
+    pub fn elements<S: State>(&self, chain: Chain<S>) -> Result<Elements<'a, S>> {
+        let (operator, entry) = (self.operator(), self.entry());
+        crate::model::same_key(entry.key.as_ref(), None).map_err(|detail| Error::Incompatible {
+            uid: operator.uid.clone(),
+            state: entry.name.clone(),
+            detail: Box::new(detail),
+        })?;
+        for file in entry.files.iter().filter(|f| f.rows > 0) {
+            let routed = chain.route(entry.schema_of(file)).map(drop);
+            routed.map_err(|error| error.into_error(operator.uid.clone(), entry.name.clone()))?;
+        }
+        Ok(Elements { state: *self, chain, batches: self.scan().into_iter(), open: None, read: 0 })
+    }
+}
+
+impl<S: State> Elements<'_, S> {
+    fn step(&mut self) -> Result<Option<S>> {
+        let (operator, entry) = (self.state.operator(), self.state.entry());
+        loop {
+            while let Some((values, next)) = &mut self.open
+                && *next < values.len()
+            {
+                let element = values.read(*next, &|| Value::Unit).map_err(|failure| {
+                    let mut error =
+                        failure.into_error(operator.uid.clone(), entry.name.clone(), &Value::Unit);
+                    if let Error::MigrationFailed { key, .. } = &mut error {
+                        *key = format!("of element {}", self.read);
+                    }
+                    error
+                })?;
+                (*next, self.read) = (*next + 1, self.read + 1);
+                if element.is_some() {
+                    return Ok(element);
+                }
+            }
+            let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
+            let route = self.chain.route(&entry.schemas[batch.schema]);
+            let route = route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?;
+            let values = route.open(batch.batch.column(1)).map_err(|e| Error::Damaged {
+                path: format!("{}/{}", self.state.savepoint().location(), entry.files[batch.file].path),
+                found: e.found,
+                wanted: e.wanted,
+            })?;
+            self.open = Some((values, 0));
+        }
+    }
+}
+
+impl<S: State> Iterator for Elements<'_, S> {
+    type Item = Result<S>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()

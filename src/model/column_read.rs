@@ -2,12 +2,15 @@
 //!
 //! Follows [`arrow_type`](super::arrow_type), and agrees with the readers of [`State`](crate::state::State) on what is a value.
 
-use super::columns::{ColumnMismatch, NANOS, SECS, SOME, TAG, UTC, position, shown_type};
+use super::columns::{ColumnMismatch, NANOS, SECS, SOME, TAG, UTC, arrow_type, position, shown_type};
+use super::decimal::{has_digits, shown_decimal};
+use super::time::DAY_NANOS;
 use super::{DataType, Field, Value, Variant};
 use arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use arrow::datatypes::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time64NanosecondType, TimestampMicrosecondType, TimestampNanosecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use std::time::Duration;
 
@@ -46,6 +49,12 @@ fn present_at(array: &ArrayRef, data_type: &DataType, row: usize) -> Result<Valu
         ($type:ty, $variant:ident) => {
             Value::$variant(array.as_primitive_opt::<$type>().ok_or_else(layout)?.value(row).into())
         };
+    }
+    macro_rules! time {
+        ($type:ty, $zone:expr) => {{
+            let times = array.as_primitive_opt::<$type>().filter(|times| times.timezone() == $zone);
+            times.ok_or_else(layout)?.value(row)
+        }};
     }
     let fixed = |length: u32| {
         let array = array.as_fixed_size_binary_opt().ok_or_else(layout)?;
@@ -104,10 +113,28 @@ fn present_at(array: &ArrayRef, data_type: &DataType, row: usize) -> Result<Valu
             }
             Value::Duration(Duration::new(secs as u64, nanos as u32))
         }
-        DataType::Timestamp => {
-            let times = array.as_primitive_opt::<TimestampMicrosecondType>();
-            let times = times.filter(|times| times.timezone() == Some(UTC)).ok_or_else(layout)?;
-            Value::Timestamp(times.value(row))
+        DataType::Timestamp => Value::Timestamp(time!(TimestampMicrosecondType, Some(UTC))),
+        DataType::TimestampNs => Value::TimestampNs(time!(TimestampNanosecondType, Some(UTC))),
+        DataType::LocalDateTime => Value::LocalDateTime(time!(TimestampMicrosecondType, None)),
+        DataType::LocalDateTimeNs => Value::LocalDateTimeNs(time!(TimestampNanosecondType, None)),
+        DataType::Date => Value::Date(array.as_primitive_opt::<Date32Type>().ok_or_else(layout)?.value(row)),
+        DataType::Time => {
+            let nanos = array.as_primitive_opt::<Time64NanosecondType>().ok_or_else(layout)?.value(row);
+            let is_time = (0..DAY_NANOS).contains(&nanos);
+            Value::Time(is_time.then_some(nanos).ok_or_else(|| other(format!("{nanos} ns of a day")))?)
+        }
+        DataType::Uuid => {
+            let bytes = fixed(16)?.try_into();
+            Value::Uuid(bytes.map_err(|_| layout())?)
+        }
+        DataType::Decimal(precision, scale) => {
+            let numbers = array.as_primitive_opt::<Decimal128Type>();
+            let numbers = numbers.filter(|numbers| *numbers.data_type() == arrow_type(data_type));
+            let number = numbers.ok_or_else(layout)?.value(row);
+            if !has_digits(number, *precision) {
+                return Err(other(shown_decimal(number, *scale)));
+            }
+            Value::Decimal(number, *scale)
         }
         DataType::Unit => unit().map(|()| Value::Unit)?,
         DataType::Option(_) => value_at(array, data_type, row)?,

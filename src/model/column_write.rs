@@ -3,19 +3,22 @@
 //! Follows [`arrow_type`](super::arrow_type), and agrees with the builders of [`State`](crate::state::State) to the byte.
 
 use super::columns::{
-    NANOS, SECS, SOME, TAG, UTC, arrow_field, arrow_type, column, element_field, entries_field, entry_fields,
-    part, payload_type, position,
+    ELEMENT, ENTRIES, NANOS, SECS, SOME, TAG, UTC, arrow_field, element_field, entries_field, entry_fields,
+    part, payload_field, position,
 };
+use super::decimal::has_digits;
 use super::key_encoding::encode_value;
+use super::time::DAY_NANOS;
 use super::{DataType, NotAValue, Value, Variant, column_id};
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray,
-    NullBufferBuilder, PrimitiveArray, StringArray, StructArray, TimestampMicrosecondArray,
+    Array as _, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    FixedSizeBinaryArray, ListArray, MapArray, NullBufferBuilder, PrimitiveArray, StringArray, StructArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    DataType as ArrowType, Field as ArrowField, Fields, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Field as ArrowField, Fields, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time64NanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::sync::Arc;
@@ -41,6 +44,11 @@ fn column_of(
                 Value::$variant(value) => Some(value),
                 _ => None,
             })
+        };
+    }
+    macro_rules! plain {
+        ($variant:ident) => {
+            pick!($variant)?.into_iter().map(|v| v.copied().unwrap_or_default()).collect()
         };
     }
     macro_rules! integers {
@@ -114,13 +122,43 @@ fn column_of(
                 Arc::new(PrimitiveArray::<UInt64Type>::from_iter_values(secs)),
                 Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(nanos)),
             ];
-            let fields = vec![part(SECS, ArrowType::UInt64, false), part(NANOS, ArrowType::UInt32, false)];
-            structs(fields, columns, validity)
+            structs(vec![part(SECS, &DataType::U64), part(NANOS, &DataType::U32)], columns, validity)
         }
         DataType::Timestamp => {
-            let times = pick!(Timestamp)?.into_iter().map(|v| v.copied().unwrap_or_default());
-            let times = TimestampMicrosecondArray::new(times.collect(), validity);
-            Ok(Arc::new(times.with_timezone(UTC)))
+            Ok(Arc::new(TimestampMicrosecondArray::new(plain!(Timestamp), validity).with_timezone(UTC)))
+        }
+        DataType::TimestampNs => {
+            Ok(Arc::new(TimestampNanosecondArray::new(plain!(TimestampNs), validity).with_timezone(UTC)))
+        }
+        DataType::LocalDateTime => {
+            Ok(Arc::new(TimestampMicrosecondArray::new(plain!(LocalDateTime), validity)))
+        }
+        DataType::LocalDateTimeNs => {
+            Ok(Arc::new(TimestampNanosecondArray::new(plain!(LocalDateTimeNs), validity)))
+        }
+        DataType::Date => Ok(Arc::new(Date32Array::new(plain!(Date), validity))),
+        DataType::Time => {
+            primitives::<Time64NanosecondType>(values, data_type, validity, |value| match value {
+                Value::Time(nanos) if (0..DAY_NANOS).contains(nanos) => Some(*nanos),
+                _ => None,
+            })
+        }
+        DataType::Uuid => {
+            let bytes = pick!(Uuid)?.into_iter().flat_map(|v| v.copied().unwrap_or_default()).collect();
+            fixed_bytes(16, bytes, validity)
+        }
+        DataType::Decimal(precision, scale) => {
+            let numbers = values.iter().map(|value| match value {
+                None => Ok(0),
+                Some(Value::Decimal(number, of)) if of == scale && has_digits(*number, *precision) => {
+                    Ok(*number)
+                }
+                Some(other) => Err(NotAValue::new(other, data_type)),
+            });
+            let numbers = Decimal128Array::new(numbers.collect::<Result<_, _>>()?, validity);
+            let scale = i8::try_from(*scale).unwrap_or(i8::MAX);
+            let numbers = numbers.with_precision_and_scale(*precision, scale).map_err(refused)?;
+            Ok(Arc::new(numbers))
         }
         DataType::Unit => {
             pick(values, data_type, |value| matches!(value, Value::Unit).then_some(&()))?;
@@ -146,8 +184,7 @@ fn column_of(
                 return column_of(&inner_values, inner, validity);
             }
             let column = column_of(&inner_values, inner, None)?;
-            let field = part(SOME, column.data_type().clone(), true);
-            structs(vec![field], vec![column], validity)
+            structs(vec![part(SOME, inner)], vec![column], validity)
         }
         DataType::List(element) => lists(
             pick!(List)?.into_iter().map(|v| v.map(|v| v.iter().collect()).unwrap_or_default()),
@@ -178,7 +215,7 @@ fn column_of(
                 let name = position(i);
                 let parts: Vec<_> = tuples.iter().map(|tuple| tuple.map(|parts| &parts[i])).collect();
                 columns.push(column_of(&parts, data_type, None).map_err(|e| e.inside(&name))?);
-                fields.push(part(&name, columns[i].data_type().clone(), data_type.is_nullable()));
+                fields.push(part(&name, data_type));
             }
             structs(fields, columns, validity)
         }
@@ -223,7 +260,7 @@ fn enum_column(
     if data_type.is_plain_enum() {
         return strings(picked.iter().map(tag), validity);
     }
-    let mut fields = vec![part(TAG, ArrowType::Utf8, false)];
+    let mut fields = vec![part(TAG, &DataType::String)];
     let mut columns = vec![strings(picked.iter().map(tag), None)?];
     for variant in variants {
         let Some(payload) = &variant.payload else { continue };
@@ -238,15 +275,13 @@ fn enum_column(
         payloads.iter().for_each(|payload| present.append(payload.is_some()));
         let present = present.finish();
         let stored = if payload.is_nullable() {
-            column_of(&payloads, payload, None).and_then(|column| {
-                structs(vec![part(&position(0), column.data_type().clone(), true)], vec![column], present)
-            })
+            column_of(&payloads, payload, None)
+                .and_then(|column| structs(vec![part(&position(0), payload)], vec![column], present))
         } else {
             column_of(&payloads, payload, present)
         };
         columns.push(stored.map_err(|e| e.inside(&variant.name))?);
-        let data_type = payload_type(arrow_type(payload), payload.is_nullable());
-        fields.push(column(&variant.name, Some(column_id(variant.identity())), data_type, true));
+        fields.push(payload_field(&variant.name, column_id(variant.identity()), payload));
     }
     structs(fields, columns, validity)
 }
@@ -347,8 +382,7 @@ fn lists<'a>(
         items.extend(list.into_iter().map(Some));
     }
     let items = column_of(&items, element, None).map_err(|e| e.inside("element"))?;
-    let field = element_field(items.data_type().clone(), element.is_nullable());
-    ListArray::try_new(field, offsets(lengths.into_iter())?, items, validity)
+    ListArray::try_new(element_field(element), offsets(lengths.into_iter())?, items, validity)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(refused)
 }
@@ -363,16 +397,16 @@ fn map_column(
     let values: Vec<_> = maps.iter().flatten().map(|pair| Some(&pair.1)).collect();
     let keys = column_of(&keys, key, None).map_err(|e| e.inside("key"))?;
     let values = column_of(&values, value, None).map_err(|e| e.inside("value"))?;
-    let key_type = (keys.data_type().clone(), key.is_nullable());
-    let fields = entry_fields(key_type, (values.data_type().clone(), value.is_nullable()));
-    let entries = StructArray::try_new(fields.clone(), vec![keys, values], None).map_err(refused)?;
+    let entries =
+        StructArray::try_new(entry_fields(key, value), vec![keys, values], None).map_err(refused)?;
     let offsets = offsets(maps.iter().map(Vec::len))?;
     if key.is_nullable() {
-        let field = element_field(ArrowType::Struct(fields), false);
+        let field = entries_field(ELEMENT, entries.data_type().clone());
         let list = ListArray::try_new(field, offsets, Arc::new(entries), validity);
         return list.map(|array| Arc::new(array) as ArrayRef).map_err(refused);
     }
-    MapArray::try_new(entries_field(fields), offsets, entries, validity, false)
+    let field = entries_field(ENTRIES, entries.data_type().clone());
+    MapArray::try_new(field, offsets, entries, validity, false)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(refused)
 }
@@ -398,7 +432,7 @@ fn in_order<'a, T>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::value_at;
+    use super::super::{arrow_type, value_at};
     use super::*;
 
     fn error(value: Value, data_type: &DataType) -> String {
@@ -447,6 +481,25 @@ mod tests {
                 variant("B", Some(DataType::Msgpack)),
             ]),
             DataType::Tuple(vec![DataType::Tuple(vec![]), DataType::Struct(vec![])]),
+            DataType::Map(boxed(DataType::Uuid), boxed(option(option(DataType::Uuid)))),
+            DataType::Map(
+                boxed(option(DataType::Uuid)),
+                boxed(DataType::List(boxed(option(DataType::Uuid)))),
+            ),
+            DataType::Enum(vec![
+                variant("A", Some(option(DataType::Uuid))),
+                variant("B", Some(DataType::Decimal(38, 38))),
+                variant("C", Some(DataType::Uuid)),
+            ]),
+            DataType::Tuple(vec![
+                DataType::Uuid,
+                DataType::Decimal(9, 2),
+                DataType::TimestampNs,
+                DataType::LocalDateTime,
+                DataType::LocalDateTimeNs,
+                DataType::Date,
+                DataType::Time,
+            ]),
         ] {
             let array = array_of(&[], &data_type).unwrap();
             assert_eq!(array.data_type(), &arrow_type(&data_type), "{data_type}");

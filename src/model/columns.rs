@@ -7,6 +7,7 @@
 
 use super::{DataType, column_id};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields, TimeUnit};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,8 +23,13 @@ pub(crate) const SECS: &str = "secs";
 pub(crate) const NANOS: &str = "nanos";
 /// The time zone of timestamps.
 pub(crate) const UTC: &str = "UTC";
+/// The metadata key under which Arrow keeps what a column is beyond its Arrow type, and what it says of UUIDs.
+const EXTENSION: &str = "ARROW:extension:name";
+const UUID: &str = "arrow.uuid";
 /// The name of the column of a list's elements.
-const ELEMENT: &str = "element";
+pub(crate) const ELEMENT: &str = "element";
+/// The name of the column of a map's entries.
+pub(crate) const ENTRIES: &str = "entries";
 
 /// An array does not hold values of the type that it was opened as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +83,7 @@ pub fn arrow_type(data_type: &DataType) -> ArrowType {
         DataType::U16 => ArrowType::UInt16,
         DataType::U32 => ArrowType::UInt32,
         DataType::U64 => ArrowType::UInt64,
-        DataType::I128 | DataType::U128 => ArrowType::FixedSizeBinary(16),
+        DataType::I128 | DataType::U128 | DataType::Uuid => ArrowType::FixedSizeBinary(16),
         DataType::F32 => ArrowType::Float32,
         DataType::F64 => ArrowType::Float64,
         DataType::Char | DataType::String => ArrowType::Utf8,
@@ -85,30 +91,36 @@ pub fn arrow_type(data_type: &DataType) -> ArrowType {
         DataType::FixedBytes(length) => {
             ArrowType::FixedSizeBinary(i32::try_from(*length).unwrap_or(i32::MAX))
         }
-        DataType::Duration => ArrowType::Struct(
-            [part(SECS, ArrowType::UInt64, false), part(NANOS, ArrowType::UInt32, false)]
-                .into_iter()
-                .collect(),
-        ),
+        DataType::Duration => {
+            ArrowType::Struct([part(SECS, &DataType::U64), part(NANOS, &DataType::U32)].into_iter().collect())
+        }
         DataType::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+        DataType::TimestampNs => ArrowType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
+        DataType::LocalDateTime => ArrowType::Timestamp(TimeUnit::Microsecond, None),
+        DataType::LocalDateTimeNs => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
+        DataType::Date => ArrowType::Date32,
+        DataType::Time => ArrowType::Time64(TimeUnit::Nanosecond),
+        DataType::Decimal(precision, scale) => {
+            ArrowType::Decimal128(*precision, i8::try_from(*scale).unwrap_or(i8::MAX))
+        }
         DataType::Unit => ArrowType::Boolean,
         DataType::Option(inner) if inner.is_nullable() => {
-            ArrowType::Struct(Fields::from(vec![part(SOME, arrow_type(inner), true)]))
+            ArrowType::Struct(Fields::from(vec![part(SOME, inner)]))
         }
         DataType::Option(inner) => arrow_type(inner),
-        DataType::List(element) | DataType::Set(element) => {
-            list_type(arrow_type(element), element.is_nullable())
-        }
+        DataType::List(element) | DataType::Set(element) => ArrowType::List(element_field(element)),
         DataType::Map(key, value) => {
-            map_type((arrow_type(key), key.is_nullable()), (arrow_type(value), value.is_nullable()))
+            let entries = ArrowType::Struct(entry_fields(key, value));
+            // The key of an Arrow or Parquet map is never null: such a map is a list of entries.
+            if key.is_nullable() {
+                ArrowType::List(entries_field(ELEMENT, entries))
+            } else {
+                ArrowType::Map(entries_field(ENTRIES, entries), false)
+            }
         }
         DataType::Tuple(parts) if parts.is_empty() => ArrowType::Boolean,
         DataType::Tuple(parts) => ArrowType::Struct(
-            parts
-                .iter()
-                .enumerate()
-                .map(|(i, p)| part(&position(i), arrow_type(p), p.is_nullable()))
-                .collect(),
+            parts.iter().enumerate().map(|(i, data_type)| part(&position(i), data_type)).collect(),
         ),
         DataType::Struct(fields) if fields.is_empty() => ArrowType::Boolean,
         DataType::Struct(fields) => ArrowType::Struct(
@@ -118,43 +130,48 @@ pub fn arrow_type(data_type: &DataType) -> ArrowType {
         DataType::Enum(variants) => {
             let payloads = variants.iter().filter_map(|variant| {
                 let payload = variant.payload.as_ref()?;
-                let stored = payload_type(arrow_type(payload), payload.is_nullable());
-                Some(column(&variant.name, Some(column_id(variant.identity())), stored, true))
+                Some(payload_field(&variant.name, column_id(variant.identity()), payload))
             });
-            ArrowType::Struct([part(TAG, ArrowType::Utf8, false)].into_iter().chain(payloads).collect())
+            ArrowType::Struct([part(TAG, &DataType::String)].into_iter().chain(payloads).collect())
         }
     }
-}
-
-/// Returns the number of Parquet columns of a type.
-pub(crate) fn leaf_count(data_type: &DataType) -> usize {
-    fn of(data_type: &ArrowType) -> usize {
-        match data_type {
-            ArrowType::Struct(fields) => fields.iter().map(|field| of(field.data_type())).sum(),
-            ArrowType::List(field) | ArrowType::Map(field, _) => of(field.data_type()),
-            _ => 1,
-        }
-    }
-    of(&arrow_type(data_type))
 }
 
 /// Returns the column `name` with values of type `data_type` and the Parquet field id `id`.
 pub fn arrow_field(name: &str, data_type: &DataType, id: i32) -> ArrowField {
-    column(name, Some(id), arrow_type(data_type), data_type.is_nullable())
+    column(name, Some(id), data_type)
 }
 
-/// Makes a column whose Arrow type is known.
-pub(crate) fn column(name: &str, id: Option<i32>, data_type: ArrowType, nullable: bool) -> ArrowField {
-    let field = ArrowField::new(name, data_type, nullable);
-    match id {
-        None => field,
-        Some(id) => field.with_metadata([(FIELD_ID.to_owned(), id.to_string())]),
-    }
+fn column(name: &str, id: Option<i32>, data_type: &DataType) -> ArrowField {
+    let field = ArrowField::new(name, arrow_type(data_type), data_type.is_nullable());
+    with_metadata(field, id, data_type)
+}
+
+/// Adds what Arrow keeps beside the type of a column: its field id, and that its bytes are UUIDs.
+fn with_metadata(field: ArrowField, id: Option<i32>, data_type: &DataType) -> ArrowField {
+    let id = id.map(|id| (FIELD_ID.to_owned(), id.to_string()));
+    let is_uuid = match data_type {
+        DataType::Option(inner) => **inner == DataType::Uuid,
+        plain => *plain == DataType::Uuid,
+    };
+    let extension = is_uuid.then(|| (EXTENSION.to_owned(), UUID.to_owned()));
+    field.with_metadata(id.into_iter().chain(extension).collect::<HashMap<_, _>>())
 }
 
 /// Makes a column inside a struct whose name is its identity: of a tuple, an enum or an `Option<Option<_>>`.
-pub(crate) fn part(name: &str, data_type: ArrowType, nullable: bool) -> ArrowField {
-    column(name, Some(column_id(name)), data_type, nullable)
+pub(crate) fn part(name: &str, data_type: &DataType) -> ArrowField {
+    column(name, Some(column_id(name)), data_type)
+}
+
+/// Makes the column of a variant's data, whose nulls say that the value is of another variant: data that has nulls of
+/// its own lies in a struct.
+pub(crate) fn payload_field(name: &str, id: i32, payload: &DataType) -> ArrowField {
+    if payload.is_nullable() {
+        let stored = ArrowType::Struct(Fields::from(vec![part(&position(0), payload)]));
+        with_metadata(ArrowField::new(name, stored, true), Some(id), &DataType::Unit)
+    } else {
+        column(name, Some(id), payload).with_nullable(true)
+    }
 }
 
 /// Returns the name of the column at `index` of a tuple.
@@ -163,38 +180,18 @@ pub(crate) fn position(index: usize) -> String {
 }
 
 /// Makes the column of a list's elements.
-pub(crate) fn element_field(data_type: ArrowType, nullable: bool) -> Arc<ArrowField> {
-    Arc::new(column(ELEMENT, None, data_type, nullable))
+pub(crate) fn element_field(element: &DataType) -> Arc<ArrowField> {
+    Arc::new(column(ELEMENT, None, element))
 }
 
-fn list_type(element: ArrowType, nullable: bool) -> ArrowType {
-    ArrowType::List(element_field(element, nullable))
+/// Makes the key and value columns of a map.
+pub(crate) fn entry_fields(key: &DataType, value: &DataType) -> Fields {
+    Fields::from(vec![column("key", None, key), column("value", None, value)])
 }
 
-/// Makes the key and value columns of a map; each given as its type and whether it has nulls.
-pub(crate) fn entry_fields(key: (ArrowType, bool), value: (ArrowType, bool)) -> Fields {
-    Fields::from(vec![column("key", None, key.0, key.1), column("value", None, value.0, value.1)])
-}
-
-/// Makes the column of a map's entries.
-pub(crate) fn entries_field(fields: Fields) -> Arc<ArrowField> {
-    Arc::new(column("entries", None, ArrowType::Struct(fields), false))
-}
-
-fn map_type(key: (ArrowType, bool), value: (ArrowType, bool)) -> ArrowType {
-    let nullable_key = key.1;
-    let fields = entry_fields(key, value);
-    // The key of an Arrow or Parquet map is never null: such a map is a list of entries.
-    if nullable_key {
-        list_type(ArrowType::Struct(fields), false)
-    } else {
-        ArrowType::Map(entries_field(fields), false)
-    }
-}
-
-/// Returns the type of a variant's column, whose nulls say that the value is of another variant.
-pub(crate) fn payload_type(payload: ArrowType, nullable: bool) -> ArrowType {
-    if nullable { ArrowType::Struct(Fields::from(vec![part(&position(0), payload, true)])) } else { payload }
+/// Makes the column of the entries of a list or map of entries, which are never null.
+pub(crate) fn entries_field(name: &str, entries: ArrowType) -> Arc<ArrowField> {
+    Arc::new(ArrowField::new(name, entries, false))
 }
 
 /// Names an Arrow type for messages, without metadata.

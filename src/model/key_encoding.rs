@@ -3,6 +3,8 @@
 //! Equal keys, and only they, have equal encodings; encodings sort as bytes; none is a prefix of another one of
 //! the same type, so that parts follow each other without separators. It is part of the format for ever.
 
+use super::decimal::has_digits;
+use super::time::DAY_NANOS;
 use super::{DataType, NotAValue, Value};
 
 /// Follows the last byte of a string; a NUL inside of it is followed by [`ESCAPED`].
@@ -53,7 +55,22 @@ pub fn encode_value(key: &Value, data_type: &DataType, out: &mut Vec<u8>) -> Res
             out.extend(value.as_secs().to_be_bytes());
             out.extend(value.subsec_nanos().to_be_bytes());
         }
-        (DataType::Timestamp, Value::Timestamp(value)) => encode_signed(value.to_be_bytes(), out),
+        (DataType::Timestamp, Value::Timestamp(value))
+        | (DataType::TimestampNs, Value::TimestampNs(value))
+        | (DataType::LocalDateTime, Value::LocalDateTime(value))
+        | (DataType::LocalDateTimeNs, Value::LocalDateTimeNs(value)) => {
+            encode_signed(value.to_be_bytes(), out)
+        }
+        (DataType::Time, Value::Time(value)) if (0..DAY_NANOS).contains(value) => {
+            encode_signed(value.to_be_bytes(), out);
+        }
+        (DataType::Date, Value::Date(value)) => encode_signed(value.to_be_bytes(), out),
+        (DataType::Uuid, Value::Uuid(value)) => out.extend_from_slice(value),
+        (DataType::Decimal(precision, scale), Value::Decimal(value, of))
+            if scale == of && has_digits(*value, *precision) =>
+        {
+            encode_signed(value.to_be_bytes(), out);
+        }
         (DataType::String, Value::String(value)) => encode_bytes(value.as_bytes(), out),
         (DataType::Bytes, Value::Bytes(value)) => encode_bytes(value, out),
         (DataType::FixedBytes(length), Value::Bytes(value)) if value.len() == *length as usize => {
@@ -211,6 +228,11 @@ mod tests {
             (Value::Int(-129), DataType::I8),
             (Value::Int(1), DataType::U8),
             (Value::Bytes(vec![1]), DataType::FixedBytes(2)),
+            (Value::Timestamp(1), DataType::LocalDateTime),
+            (Value::Time(DAY_NANOS), DataType::Time),
+            (Value::Time(-1), DataType::Time),
+            (Value::Decimal(100, 1), DataType::Decimal(2, 1)),
+            (Value::Decimal(1, 0), DataType::Decimal(2, 1)),
             (Value::Enum("X".to_owned(), None), DataType::Enum(vec![])),
             (Value::Tuple(vec![]), DataType::Tuple(vec![DataType::Unit])),
         ] {
@@ -234,6 +256,14 @@ mod tests {
             (text("a\0b"), DataType::String, &[b'a', 0, 0xFF, b'b', 0, 0]),
             (Value::Bytes(vec![]), DataType::Bytes, &[0, 0]),
             (Value::Bytes(vec![0, 7]), DataType::FixedBytes(2), &[0, 7]),
+            (Value::Date(-1), DataType::Date, &[0x7F, 0xFF, 0xFF, 0xFF]),
+            (Value::Time(1), DataType::Time, &[0x80, 0, 0, 0, 0, 0, 0, 1]),
+            (Value::Uuid([9; 16]), DataType::Uuid, &[9; 16]),
+            (
+                Value::Decimal(-1, 2),
+                DataType::Decimal(5, 2),
+                &[0x7F, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255],
+            ),
             (Value::Option(None), option.clone(), &[0]),
             (some, option, &[1, 1]),
             (Value::List(vec![Value::Uint(0), Value::Uint(9)]), list, &[1, 0, 1, 9, 0]),

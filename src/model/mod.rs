@@ -5,6 +5,7 @@
 mod column_read;
 mod column_write;
 mod columns;
+pub(crate) mod decimal;
 mod evolution;
 mod key_encoding;
 mod key_group;
@@ -15,7 +16,7 @@ mod schema;
 pub(crate) mod text;
 pub(crate) mod time;
 mod timer;
-mod type_text;
+mod type_problem;
 mod unstorable;
 mod value;
 mod value_json;
@@ -25,7 +26,8 @@ pub use column_read::value_at;
 pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
 pub(crate) use columns::{
-    NANOS, SECS, SOME, TAG, UTC, column, element_field, entries_field, entry_fields, leaf_count, shown_type,
+    ELEMENT, ENTRIES, NANOS, SECS, SOME, UTC, element_field, entries_field, entry_fields, join,
+    payload_field, shown_type,
 };
 pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
 pub(crate) use key_encoding::{encode_bytes, encode_signed};
@@ -39,6 +41,6 @@ pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use progress::Progress;
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
 pub use timer::{key_of_timer, timer_key};
-pub use type_text::NotAType;
+pub use type_problem::{TypeProblem, type_problem};
 pub use unstorable::{Refused, Unstorable};
 pub use value::{NotAValue, Value};

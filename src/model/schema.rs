@@ -32,10 +32,24 @@ pub enum DataType {
     Bytes,
     /// Bytes of one fixed length.
     FixedBytes(u32),
+    /// 16 bytes that name something for ever.
+    Uuid,
+    /// A number with so many digits, of which so many lie behind the point.
+    Decimal(u8, u8),
     /// A span of time, to the nanosecond.
     Duration,
     /// A point in time, to the microsecond.
     Timestamp,
+    /// A point in time, to the nanosecond, from 1677 to 2262.
+    TimestampNs,
+    /// A date and a time of day without a time zone, to the microsecond.
+    LocalDateTime,
+    /// The same to the nanosecond, from 1677 to 2262.
+    LocalDateTimeNs,
+    /// A day in the calendar.
+    Date,
+    /// A time of day, to the nanosecond.
+    Time,
     /// A type with one value, such as `()`.
     Unit,
     /// A value or none; `Option<Option<T>>` keeps both levels apart.
@@ -188,8 +202,15 @@ impl fmt::Display for DataType {
             Self::String => "String",
             Self::Bytes => "bytes",
             Self::FixedBytes(length) => return write!(f, "[u8; {length}]"),
+            Self::Uuid => "uuid",
+            Self::Decimal(precision, scale) => return write!(f, "decimal({precision}, {scale})"),
             Self::Duration => "Duration",
             Self::Timestamp => "timestamp",
+            Self::TimestampNs => "timestamp_ns",
+            Self::LocalDateTime => "local_date_time",
+            Self::LocalDateTimeNs => "local_date_time_ns",
+            Self::Date => "date",
+            Self::Time => "time",
             Self::Unit => "()",
             Self::Option(inner) => return write!(f, "Option<{inner}>"),
             Self::List(inner) => return write!(f, "Vec<{inner}>"),

@@ -4,7 +4,8 @@
 //! that of `value_json`.
 
 use super::columns::join;
-use super::time::{shown_duration, shown_timestamp};
+use super::decimal::shown_decimal;
+use super::time::{Unit, shown_date, shown_date_time, shown_duration, shown_time, shown_timestamp};
 use std::fmt;
 use std::time::Duration;
 
@@ -28,9 +29,22 @@ pub enum Value {
     String(String),
     /// `Bytes` and `FixedBytes`.
     Bytes(Vec<u8>),
+    Uuid([u8; 16]),
+    /// The number without its point, and how many digits lie behind that.
+    Decimal(i128, u8),
     Duration(Duration),
     /// Microseconds since 1970.
     Timestamp(i64),
+    /// Nanoseconds since 1970.
+    TimestampNs(i64),
+    /// Microseconds since the beginning of 1970.
+    LocalDateTime(i64),
+    /// Nanoseconds since the beginning of 1970.
+    LocalDateTimeNs(i64),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Nanoseconds since midnight.
+    Time(i64),
     /// `None` or `Some`.
     Option(Option<Box<Value>>),
     /// Lists and sets.
@@ -58,8 +72,15 @@ impl PartialEq for Value {
             (Self::Char(a), Self::Char(b)) => a == b,
             (Self::String(a), Self::String(b)) => a == b,
             (Self::Bytes(a), Self::Bytes(b)) | (Self::Msgpack(a), Self::Msgpack(b)) => a == b,
+            (Self::Uuid(a), Self::Uuid(b)) => a == b,
+            (Self::Decimal(a, x), Self::Decimal(b, y)) => a == b && x == y,
             (Self::Duration(a), Self::Duration(b)) => a == b,
-            (Self::Timestamp(a), Self::Timestamp(b)) => a == b,
+            (Self::Timestamp(a), Self::Timestamp(b))
+            | (Self::TimestampNs(a), Self::TimestampNs(b))
+            | (Self::LocalDateTime(a), Self::LocalDateTime(b))
+            | (Self::LocalDateTimeNs(a), Self::LocalDateTimeNs(b))
+            | (Self::Time(a), Self::Time(b)) => a == b,
+            (Self::Date(a), Self::Date(b)) => a == b,
             (Self::Option(a), Self::Option(b)) => a == b,
             (Self::List(a), Self::List(b)) | (Self::Tuple(a), Self::Tuple(b)) => a == b,
             (Self::Map(a), Self::Map(b)) => a == b,
@@ -131,6 +152,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Shows a UUID as everybody does: digits in groups of 8, 4, 4, 4 and 12.
+fn shown_uuid(bytes: &[u8; 16]) -> String {
+    let digits = hex(bytes);
+    let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|group| &digits[group]);
+    groups.join("-")
+}
+
 /// Shows the value for people: strings in quotes, structs as `{a: 1}`, an option as its value or `none`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,7 +173,14 @@ impl fmt::Display for Value {
             Self::String(value) => write!(f, "{value:?}"),
             Self::Bytes(bytes) => write!(f, "0x{}", hex(bytes)),
             Self::Duration(duration) => f.write_str(&shown_duration(*duration)),
-            Self::Timestamp(micros) => f.write_str(&shown_timestamp(*micros)),
+            Self::Uuid(bytes) => f.write_str(&shown_uuid(bytes)),
+            Self::Decimal(unscaled, scale) => f.write_str(&shown_decimal(*unscaled, *scale)),
+            Self::Timestamp(micros) => f.write_str(&shown_timestamp(*micros, Unit::Micros)),
+            Self::TimestampNs(nanos) => f.write_str(&shown_timestamp(*nanos, Unit::Nanos)),
+            Self::LocalDateTime(micros) => f.write_str(&shown_date_time(*micros, Unit::Micros)),
+            Self::LocalDateTimeNs(nanos) => f.write_str(&shown_date_time(*nanos, Unit::Nanos)),
+            Self::Date(day) => f.write_str(&shown_date(*day)),
+            Self::Time(nanos) => f.write_str(&shown_time(*nanos)),
             Self::Option(None) => f.write_str("none"),
             // Without the word, none and none inside of some would look alike.
             Self::Option(Some(value)) if matches!(**value, Self::Option(_)) => write!(f, "some({value})"),
@@ -214,6 +249,12 @@ mod tests {
             (Value::F64(f64::NEG_INFINITY), "-inf"),
             (Value::Char('ä'), "'ä'"),
             (Value::Bytes(vec![0, 255]), "0x00ff"),
+            (Value::Uuid([0x1F; 16]), "1f1f1f1f-1f1f-1f1f-1f1f-1f1f1f1f1f1f"),
+            (Value::Decimal(-1250, 2), "-12.50"),
+            (Value::Date(15_736), "2013-01-31"),
+            (Value::Time(1), "00:00:00.000000001"),
+            (Value::LocalDateTime(-1), "1969-12-31T23:59:59.999999"),
+            (Value::TimestampNs(1), "1970-01-01T00:00:00.000000001Z"),
             (Value::Option(None), "none"),
             (some(Value::Int(3)), "3"),
             (some(Value::Option(None)), "some(none)"),

@@ -3,8 +3,9 @@
 //! The JSON of a value reads back as the same value, given its type: integers beyond 2^53 and floats that are
 //! not finite are strings, bytes are hexadecimal digits, an enum is its tag or `{"Tag": data}`.
 
+use super::decimal::parse_decimal;
 use super::text::cut;
-use super::time::{parse_duration, parse_timestamp};
+use super::time::{Unit, parse_date, parse_date_time, parse_duration, parse_time, parse_timestamp};
 use super::value::hex;
 use super::{DataType, NotAValue, Value};
 use serde_json::{Map, Number, Value as Json, json};
@@ -31,7 +32,15 @@ impl Value {
             Self::Char(value) => Json::String(value.to_string()),
             Self::String(value) => Json::String(value.clone()),
             Self::Bytes(bytes) => Json::String(hex(bytes)),
-            Self::Duration(_) | Self::Timestamp(_) => Json::String(self.to_string()),
+            Self::Duration(_)
+            | Self::Timestamp(_)
+            | Self::TimestampNs(_)
+            | Self::LocalDateTime(_)
+            | Self::LocalDateTimeNs(_)
+            | Self::Date(_)
+            | Self::Time(_)
+            | Self::Uuid(_)
+            | Self::Decimal(..) => Json::String(self.to_string()),
             Self::Option(None) => Json::Null,
             Self::Option(Some(value)) if needs_some(value) => json!({ "some": value.to_json() }),
             Self::Option(Some(value)) => value.to_json(),
@@ -232,8 +241,24 @@ fn is_integer(data_type: &DataType) -> bool {
 
 /// Returns whether values are text in JSON that is no string to people.
 fn is_text(data_type: &DataType) -> bool {
-    use DataType::{Bytes, Char, Duration, FixedBytes, Timestamp};
-    matches!(data_type, Char | Bytes | FixedBytes(_) | Duration | Timestamp)
+    use DataType::{
+        Bytes, Char, Date, Decimal, Duration, FixedBytes, LocalDateTime, LocalDateTimeNs, Time, Timestamp,
+        TimestampNs, Uuid,
+    };
+    matches!(
+        data_type,
+        Char | Bytes
+            | FixedBytes(_)
+            | Uuid
+            | Decimal(..)
+            | Duration
+            | Timestamp
+            | TimestampNs
+            | LocalDateTime
+            | LocalDateTimeNs
+            | Date
+            | Time
+    )
 }
 
 fn is_plain(data_type: &DataType) -> bool {
@@ -253,7 +278,16 @@ fn parse_plain(text: &str, data_type: &DataType) -> Result<Value, NotAValue> {
             parse_hex(text).filter(|bytes| bytes.len() == *length as usize).map(Value::Bytes)
         }
         DataType::Duration => parse_duration(text).map(Value::Duration),
-        DataType::Timestamp => parse_timestamp(text).map(Value::Timestamp),
+        DataType::Timestamp => parse_timestamp(text, Unit::Micros).map(Value::Timestamp),
+        DataType::TimestampNs => parse_timestamp(text, Unit::Nanos).map(Value::TimestampNs),
+        DataType::LocalDateTime => parse_date_time(text, Unit::Micros).map(Value::LocalDateTime),
+        DataType::LocalDateTimeNs => parse_date_time(text, Unit::Nanos).map(Value::LocalDateTimeNs),
+        DataType::Date => parse_date(text).map(Value::Date),
+        DataType::Time => parse_time(text).map(Value::Time),
+        DataType::Uuid => parse_uuid(text).map(Value::Uuid),
+        DataType::Decimal(precision, scale) => {
+            parse_decimal(text, *precision, *scale).map(|unscaled| Value::Decimal(unscaled, *scale))
+        }
         DataType::I8 => text.parse().ok().map(|v: i8| Value::Int(v.into())),
         DataType::I16 => text.parse().ok().map(|v: i16| Value::Int(v.into())),
         DataType::I32 => text.parse().ok().map(|v: i32| Value::Int(v.into())),
@@ -278,6 +312,13 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
         _ => None,
     });
     pairs.collect()
+}
+
+/// Reads a UUID, in lower case or not.
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let groups: Vec<_> = text.split('-').collect();
+    let is_uuid = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && !text.starts_with("0x");
+    is_uuid.then(|| parse_hex(&groups.concat())?.try_into().ok())?
 }
 
 fn map_from_json(json: &Json, key: &DataType, value: &DataType) -> Result<Vec<(Value, Value)>, NotAValue> {
@@ -337,6 +378,16 @@ mod tests {
         assert_eq!(parse_error("ab", &DataType::Char), "found `ab`, wanted char");
         assert_eq!(parse_error("abc", &DataType::Bytes), "found `abc`, wanted bytes");
         assert_eq!(parse_error("0a", &DataType::FixedBytes(2)), "found `0a`, wanted [u8; 2]");
+        for (text, data_type) in [
+            ("00000000-0000-0000-0000-00000000000", DataType::Uuid),
+            ("000000000-000-0000-0000-000000000000", DataType::Uuid),
+            ("0x000000-0000-0000-0000-000000000000", DataType::Uuid),
+            ("0000000g-0000-0000-0000-000000000000", DataType::Uuid),
+            ("12.345", DataType::Decimal(5, 2)),
+            ("1000", DataType::Decimal(5, 2)),
+        ] {
+            assert_eq!(parse_error(text, &data_type), format!("found `{text}`, wanted {data_type}"));
+        }
         let list = DataType::List(Box::new(DataType::U8));
         assert_eq!(parse_error("1,2", &list), "found `1,2`, which is not JSON, wanted Vec<u8> as JSON");
         assert_eq!(parse_error("[1,\"x\"]", &list), "[1]: found `x`, wanted u8");
@@ -397,6 +448,14 @@ mod tests {
             (Value::Bytes(vec![1, 254]), DataType::FixedBytes(2)),
             (Value::Duration(std::time::Duration::MAX), DataType::Duration),
             (Value::Timestamp(i64::MIN), DataType::Timestamp),
+            (Value::TimestampNs(i64::MAX), DataType::TimestampNs),
+            (Value::LocalDateTime(i64::MIN), DataType::LocalDateTime),
+            (Value::LocalDateTimeNs(-1), DataType::LocalDateTimeNs),
+            (Value::Date(i32::MAX), DataType::Date),
+            (Value::Time(0), DataType::Time),
+            (Value::Uuid([0xA0; 16]), DataType::Uuid),
+            (Value::Decimal(-1, 38), DataType::Decimal(38, 38)),
+            (Value::Map(vec![(Value::Date(0), Value::Option(None))]), map(DataType::Date)),
             (Value::Option(None), option(option(DataType::Unit))),
             (some(Value::Option(None)), option(option(DataType::Unit))),
             (some(some(Value::Unit)), option(option(DataType::Unit))),

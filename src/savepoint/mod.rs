@@ -16,20 +16,19 @@ mod verify;
 mod verify_rows;
 mod writer;
 
+#[cfg(feature = "engine")]
 pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use get::Found;
 pub use new::{KeyedColumns, SavepointWriter};
-pub(crate) use new::{abandon, check_empty, now_ms, writer_name};
-pub(crate) use salvage::copy_marker;
 pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to};
 pub use scan::{Batches, Scan, ScanBatch};
-pub(crate) use sort::{Merge, Place, Sorter, Target};
+pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};
 pub use take_over::Taken;
 pub use verify::{Depth, Problem, Report, verify};
 pub(crate) use writer::check_sealed;
-pub use writer::{StateFileWriter, dispose, dispose_shared, publish};
+pub use writer::{StateFileWriter, StateWriter, dispose, dispose_shared, publish};
 
 use layers::Cover;
 

@@ -7,7 +7,7 @@ use super::{Savepoint, StateColumns, publish, seal};
 use crate::error::{Error, JobProblem, Result, shown};
 use crate::model::{
     DataType, Epoch, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry, OperatorUid,
-    Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem,
+    Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem, type_problem,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::ArrayRef;
@@ -92,7 +92,7 @@ impl Drop for Shared {
 }
 
 /// Checks that a directory has no files.
-pub(crate) fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
+pub(super) fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
     match store.list(dir).map_err(Error::io("list", store.describe(dir)))?.is_empty() {
         true => Ok(()),
         false => Err(Error::ImageExists { path: store.describe(dir) }),
@@ -100,7 +100,7 @@ pub(crate) fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
 }
 
 /// Removes what was written into a directory that was empty before, and in which nothing was published.
-pub(crate) fn abandon(store: &dyn Store, dir: &str) {
+pub(super) fn abandon(store: &dyn Store, dir: &str) {
     for path in store.list(dir).unwrap_or_default() {
         // Something failed before; that this fails too is nothing new, and the files are no savepoint.
         let _ = store.delete(&path);
@@ -108,7 +108,7 @@ pub(crate) fn abandon(store: &dyn Store, dir: &str) {
 }
 
 /// The name of this program, as manifests have it.
-pub(crate) fn writer_name() -> String {
+pub(super) fn writer() -> String {
     format!("pitlane {}", crate::VERSION)
 }
 
@@ -215,7 +215,8 @@ impl SavepointWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::Job`] if a name is none, the state was begun before, or keys of this type have no encoding.
+    /// [`Error::Job`] if a name is none, the state was begun before, keys of this type have no encoding, or a
+    /// type has no columns.
     pub fn keyed_columns(
         &self,
         uid: &str,
@@ -227,6 +228,13 @@ impl SavepointWriter {
         let state = check_name(state, StateName::new(state))?;
         if let Some(problem) = key_problem(&key) {
             return Err(self.bad_state(&uid, format!("{key} cannot be a key: {problem}")));
+        }
+        for (name, data_type) in [("key", &key), ("value", &schema.data_type)] {
+            if let Some(problem) = type_problem(data_type) {
+                return Err(
+                    self.bad_state(&uid, format!("state `{state}`: the {name} has no columns: {problem}"))
+                );
+            }
         }
         let mut states = self.shared.states();
         let known = states.operators.iter().position(|operator| operator.uid == uid);
@@ -258,9 +266,9 @@ impl SavepointWriter {
             uid,
             state,
             ordinal,
-            worker: 0,
             version: schema.version,
             merge: None,
+            roll_at: None,
         };
         Ok(KeyedColumns { sorter: Sorter::new(target, BUDGET_BYTES), schema, shared: self.shared.clone() })
     }
@@ -281,7 +289,7 @@ impl SavepointWriter {
         let manifest = Manifest {
             kind: ImageKind::Savepoint,
             created_ms: now_ms(),
-            writer: writer_name(),
+            writer: writer(),
             job: JobInfo {
                 name: self.job.clone(),
                 release: self.release.clone(),
@@ -316,7 +324,7 @@ impl SavepointWriter {
 }
 
 /// The current time, in milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -354,6 +362,14 @@ impl KeyedColumns {
         self
     }
 
+    /// Ends a file with the row group that brings it to so many bytes or rows, as
+    /// [`StateWriter::roll_at`](super::StateWriter::roll_at).
+    #[must_use]
+    pub fn roll_at(mut self, size_bytes: u64, rows: u64) -> Self {
+        self.sorter.target().roll_at = Some((size_bytes, rows));
+        self
+    }
+
     /// Makes one value of those that have the same key, instead of refusing them.
     pub(crate) fn merge(mut self, merge: Box<dyn Merge>) -> Self {
         self.sorter.target().merge = Some(merge);
@@ -383,7 +399,7 @@ impl KeyedColumns {
     pub fn finish(mut self) -> Result<()> {
         let target = self.sorter.target();
         let (uid, state, key) = (target.uid.clone(), target.state.clone(), target.columns.key.clone());
-        let files = self.sorter.finish()?.into_iter().collect();
+        let files = self.sorter.finish()?;
         let mut states = self.shared.states();
         states.open.retain(|open| *open != (uid.clone(), state.clone()));
         let entry = StateEntry {

@@ -115,7 +115,7 @@ pub fn salvage_to(damaged: &Savepoint, new: impl AsRef<Path>) -> Result<Salvaged
 }
 
 /// Says of the new savepoint, too, that the sinks' transactions are committed.
-pub(crate) fn copy_marker(damaged: &Savepoint, store: &dyn Store, dir: &str) -> Result<()> {
+fn copy_marker(damaged: &Savepoint, store: &dyn Store, dir: &str) -> Result<()> {
     if damaged.store.open(&layout::join(&damaged.dir, layout::COMMITTED)).is_err() {
         return Ok(());
     }
@@ -132,7 +132,7 @@ fn write_sound(
 ) -> Result<Manifest> {
     let mut manifest = damaged.manifest().clone();
     manifest.created_ms = new::now_ms();
-    manifest.writer = new::writer_name();
+    manifest.writer = new::writer();
     manifest.labels.insert(SALVAGED_FROM.to_owned(), damaged.id.to_string());
     for operator in &mut manifest.operators {
         let OperatorEntry { uid, states, .. } = operator;

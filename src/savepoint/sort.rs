@@ -3,7 +3,7 @@
 //! Rows are gathered up to a budget, sorted, and written as a run: a state file like any other. Rows that continue
 //! a run are added to it, so that input in order is written once, to the file that stays. Several runs are merged.
 
-use super::{StateColumns, StateFile, StateFileWriter};
+use super::{StateColumns, StateFile, StateWriter};
 use crate::error::{Error, Result};
 use crate::format::{KeyColumn, layout};
 use crate::model::{FileEntry, OperatorUid, SchemaVersion, StateName, value_at};
@@ -30,36 +30,29 @@ pub(crate) type Place = (usize, usize);
 /// Makes one value of several that have one key.
 pub(crate) trait Merge: Send {
     /// Returns an array of one value for each key. The values of key `n` lie at `places[ends[n - 1]..ends[n]]`, in
-    /// the order in which they came, and the key itself at the same places of `keys`.
-    fn merge(
-        &self,
-        keys: &[ArrayRef],
-        values: &[ArrayRef],
-        places: &[Place],
-        ends: &[usize],
-    ) -> Result<ArrayRef>;
+    /// the order in which they came.
+    fn merge(&self, values: &[ArrayRef], places: &[Place], ends: &[usize]) -> Result<ArrayRef>;
 }
 
 /// What is sorted, and where the files go.
-pub(crate) struct Target {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) dir: String,
-    pub(crate) columns: StateColumns,
-    pub(crate) uid: OperatorUid,
-    pub(crate) state: StateName,
+pub(super) struct Target {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) dir: String,
+    pub(super) columns: StateColumns,
+    pub(super) uid: OperatorUid,
+    pub(super) state: StateName,
     /// The position of the operator in the manifest.
-    pub(crate) ordinal: usize,
-    /// Tells the files apart that are written for a state at the same time.
-    pub(crate) worker: usize,
-    pub(crate) version: SchemaVersion,
-    pub(crate) merge: Option<Box<dyn Merge>>,
+    pub(super) ordinal: usize,
+    pub(super) version: SchemaVersion,
+    pub(super) merge: Option<Box<dyn Merge>>,
+    /// The size in bytes and the rows after which a file is followed by another one, if that is chosen.
+    pub(super) roll_at: Option<(u64, u64)>,
 }
 
 impl Target {
     /// The path of the file that stays, or of the one that stays if that becomes a run.
     fn path(&self, part: usize) -> String {
-        let Self { ordinal, uid, state, worker, version, .. } = self;
-        layout::state_file_path(*ordinal, uid, state, *worker, *version, part)
+        layout::state_file_path(self.ordinal, &self.uid, &self.state, 0, self.version, part)
     }
 
     /// The path of a run.
@@ -67,13 +60,19 @@ impl Target {
         format!("{}/{}", layout::RUNS, self.path(number))
     }
 
-    fn create(&self, path: &str) -> Result<StateFileWriter> {
-        StateFileWriter::create(self.store.as_ref(), &self.dir, path, &self.columns)
+    fn create(&self, path: &str) -> Result<StateWriter> {
+        let writer = StateWriter::create(self.store.clone(), &self.dir, path, &self.columns)?;
+        Ok(match self.roll_at {
+            Some((size_bytes, rows)) => writer.roll_at(size_bytes, rows),
+            None => writer,
+        })
     }
 
     fn delete(&self, run: &Run) -> Result<()> {
-        let path = layout::join(&self.dir, &run.file.path);
-        self.store.delete(&path).map_err(Error::io("delete", self.store.describe(&path)))
+        run.files.iter().try_for_each(|file| {
+            let path = layout::join(&self.dir, &file.path);
+            self.store.delete(&path).map_err(Error::io("delete", self.store.describe(&path)))
+        })
     }
 
     fn keys(&self, keys: &ArrayRef) -> Option<KeyColumn> {
@@ -92,7 +91,7 @@ impl Target {
 }
 
 /// Sorts rows into a state file.
-pub(crate) struct Sorter {
+pub(super) struct Sorter {
     target: Target,
     budget_bytes: usize,
     buffer: Buffer,
@@ -105,7 +104,7 @@ pub(crate) struct Sorter {
 
 /// A complete run.
 struct Run {
-    file: FileEntry,
+    files: Vec<FileEntry>,
     /// How many times its rows were merged.
     level: u32,
 }
@@ -147,7 +146,7 @@ impl Buffer {
 }
 
 impl Sorter {
-    pub(crate) fn new(target: Target, budget_bytes: usize) -> Self {
+    pub(super) fn new(target: Target, budget_bytes: usize) -> Self {
         Self { target, budget_bytes, buffer: Buffer::default(), runs: Vec::new(), growing: None, begun: 0 }
     }
 
@@ -163,24 +162,8 @@ impl Sorter {
         self.budget_bytes = bytes;
     }
 
-    /// Returns the key groups of keys.
-    pub(crate) fn key_groups(&self, keys: &ArrayRef) -> Result<Vec<u16>> {
-        let Some(column) = self.target.keys(keys) else {
-            return Err(self.target.mismatch("a list", "keys"));
-        };
-        let mut encoded = Vec::new();
-        let mut groups = Vec::with_capacity(keys.len());
-        for row in 0..keys.len() {
-            encoded.clear();
-            let key = column.encode(row, &mut encoded);
-            key.map_err(|error| self.target.mismatch(error.found, error.wanted))?;
-            groups.push(self.target.columns.key_group(&encoded).index());
-        }
-        Ok(groups)
-    }
-
     /// Adds rows.
-    pub(crate) fn push(&mut self, keys: ArrayRef, values: ArrayRef) -> Result<()> {
+    pub(super) fn push(&mut self, keys: ArrayRef, values: ArrayRef) -> Result<()> {
         let schema = self.target.columns.arrow_schema();
         for (field, array) in schema.fields()[1..].iter().zip([&keys, &values]) {
             if array.data_type() != field.data_type() || (!field.is_nullable() && array.null_count() > 0) {
@@ -255,28 +238,28 @@ impl Sorter {
     /// Completes the newest run; merges runs when there are many of one level.
     fn end_run(&mut self) -> Result<()> {
         let Some(run) = self.growing.take() else { return Ok(()) };
-        self.runs.push(Run { file: run.writer.finish(0)?, level: 0 });
+        self.runs.push(Run { files: run.writer.finish(0)?, level: 0 });
         while let Some(level) = self.runs.last().map(|run| run.level)
             && self.runs.iter().rev().take_while(|run| run.level == level).count() >= FAN_IN
         {
             let runs = self.runs.split_off(self.runs.len() - FAN_IN);
             let path = self.target.run_path(self.begun);
             self.begun += 1;
-            let file = self.merge(runs, &path)?;
-            self.runs.push(Run { file, level: level + 1 });
+            let files = self.merge(runs, &path)?;
+            self.runs.push(Run { files, level: level + 1 });
         }
         Ok(())
     }
 
-    /// Merges runs into a file, and deletes them.
-    fn merge(&self, runs: Vec<Run>, path: &str) -> Result<FileEntry> {
+    /// Merges runs into one, and deletes them.
+    fn merge(&self, runs: Vec<Run>, path: &str) -> Result<Vec<FileEntry>> {
         let target = &self.target;
-        let rows = runs.iter().map(|run| run.file.rows).sum();
+        let rows = runs.iter().flat_map(|run| &run.files).map(|file| file.rows).sum();
         let groups = usize::from(target.columns.max_parallelism.get());
         let mut out = Out::new(target.create(path)?.expect_rows(rows, groups));
         let share = self.budget_bytes / 2 / runs.len().max(1);
-        let cursors = runs.iter().map(|run| Cursor::open(target, &run.file, share));
-        let mut cursors = cursors.collect::<Result<Vec<_>>>()?;
+        let cursors = runs.iter().map(|run| Cursor::new(&run.files, share));
+        let mut cursors: Vec<_> = cursors.collect();
         let mut heads = BinaryHeap::new();
         for (index, cursor) in cursors.iter_mut().enumerate() {
             let mut key = Vec::new();
@@ -300,38 +283,38 @@ impl Sorter {
             }
         }
         out.flush(target)?;
-        let file = out.writer.finish(0)?;
+        let files = out.writer.finish(0)?;
         runs.iter().try_for_each(|run| target.delete(run))?;
-        Ok(file)
+        Ok(files)
     }
 
-    /// Completes the state file; none if there are no rows.
-    pub(crate) fn finish(mut self) -> Result<Option<FileEntry>> {
+    /// Completes the state files; none if there are no rows.
+    pub(super) fn finish(mut self) -> Result<Vec<FileEntry>> {
         if self.begun == 0 {
             if self.buffer.rows.is_empty() {
-                return Ok(None);
+                return Ok(Vec::new());
             }
             self.buffer.sort();
             let groups = usize::from(self.target.columns.max_parallelism.get());
             let writer = self.target.create(&self.target.path(0))?;
             let mut out = Out::new(writer.expect_rows(self.buffer.rows.len() as u64, groups));
             self.drain(&mut out)?;
-            return out.writer.finish(0).map(Some);
+            return out.writer.finish(0);
         }
         self.spill()?;
         if let (true, Some(only)) = (self.runs.is_empty(), self.growing.take_if(|_| self.begun == 1)) {
-            return only.writer.finish(0).map(Some);
+            return only.writer.finish(0);
         }
         self.end_run()?;
         while self.runs.len() > FAN_IN {
             let last = self.runs.split_off(self.runs.len() - FAN_IN);
             let path = self.target.run_path(self.begun);
             self.begun += 1;
-            let file = self.merge(last, &path)?;
-            self.runs.push(Run { file, level: 0 });
+            let files = self.merge(last, &path)?;
+            self.runs.push(Run { files, level: 0 });
         }
         let runs = std::mem::take(&mut self.runs);
-        self.merge(runs, &self.target.path(1)).map(Some)
+        self.merge(runs, &self.target.path(1))
     }
 }
 
@@ -346,7 +329,7 @@ impl Last {
 
 /// Rows in order on their way to a state file.
 struct Out {
-    writer: StateFileWriter,
+    writer: StateWriter,
     /// The arrays of the rows that wait, and which of them is which of the caller's.
     arrays: Vec<(ArrayRef, ArrayRef)>,
     slots: Vec<Option<usize>>,
@@ -358,7 +341,7 @@ struct Out {
 }
 
 impl Out {
-    fn new(writer: StateFileWriter) -> Self {
+    fn new(writer: StateWriter) -> Self {
         let (arrays, slots, rows, more) = Default::default();
         Self { writer, arrays, slots, rows, more, bytes: 0, last: None }
     }
@@ -426,7 +409,7 @@ impl Out {
                 places.extend(same.iter().map(|(_, place)| *place));
                 ends.push(places.len());
             }
-            let array = merge.merge(&keys, &values, &places, &ends)?;
+            let array = merge.merge(&values, &places, &ends)?;
             for (place, row) in merged.into_iter().enumerate() {
                 value_places[row] = (values.len(), place);
             }
@@ -450,7 +433,9 @@ impl Out {
 
 /// Goes through the rows of a run, some at a time.
 struct Cursor {
-    file: StateFile,
+    /// The files that are still to come, from the last to the next.
+    files: Vec<FileEntry>,
+    file: Option<StateFile>,
     share_bytes: usize,
     /// The row group that is being read, and its rows that were.
     group: usize,
@@ -466,12 +451,11 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn open(target: &Target, file: &FileEntry, share_bytes: usize) -> Result<Self> {
-        let path = layout::join(&target.dir, &file.path);
-        let file = StateFile::open(target.store.as_ref(), &path, target.columns.clone(), file)?;
+    fn new(files: &[FileEntry], share_bytes: usize) -> Self {
         let none = || arrow::array::new_empty_array(&arrow::datatypes::DataType::Null);
-        Ok(Self {
-            file,
+        Self {
+            files: files.iter().rev().cloned().collect(),
+            file: None,
             share_bytes,
             group: 0,
             read: 0,
@@ -481,7 +465,7 @@ impl Cursor {
             keys: None,
             arrays: (none(), none()),
             row: 0,
-        })
+        }
     }
 
     /// Whether the last row of those in memory was returned.
@@ -506,15 +490,24 @@ impl Cursor {
 
     /// Reads the next rows; `false` if there are none.
     fn load(&mut self, target: &Target) -> Result<bool> {
-        let rows = loop {
-            match self.file.row_groups().get(self.group) {
-                None => return Ok(false),
-                Some(group) if self.read < group.rows => break group.rows,
+        let (file, rows) = loop {
+            let file = match &self.file {
+                Some(file) => file,
+                None => {
+                    let Some(entry) = self.files.pop() else { return Ok(false) };
+                    let (columns, path) = (target.columns.clone(), layout::join(&target.dir, &entry.path));
+                    (self.group, self.read) = (0, 0);
+                    self.file.insert(StateFile::open(target.store.as_ref(), &path, columns, &entry)?)
+                }
+            };
+            match file.row_groups().get(self.group) {
+                None => self.file = None,
+                Some(group) if self.read < group.rows => break (file.clone(), group.rows),
                 Some(_) => (self.group, self.read) = (self.group + 1, 0),
             }
         };
         let end = rows.min(self.read + self.step);
-        let batch = self.file.read_rows(self.group, self.read..end)?;
+        let batch = file.read_rows(self.group, self.read..end)?;
         self.read = end;
         self.row_bytes = batch.get_array_memory_size() / batch.num_rows().max(1) + 1;
         self.step = (self.share_bytes / self.row_bytes).clamp(1, PIECE_ROWS);

@@ -5,15 +5,16 @@
 
 use super::{StateColumns, read_manifest};
 use crate::error::{Error, Result};
-use crate::format::{self, Cut, ParquetWriter, Sealed, layout};
+use crate::format::{self, Cut, FileLimit, ParquetWriter, RowOrder, Sealed, layout};
 use crate::model::FileEntry;
 use crate::storage::{NewFile, Store};
 use arrow::array::RecordBatch;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{Error as IoError, ErrorKind};
+use std::sync::Arc;
 
-/// Writes one state file.
+/// Writes one state file, however many rows there are; [`StateWriter`] begins another one when a file is large.
 pub struct StateFileWriter {
     writer: ParquetWriter<Box<dyn NewFile>>,
     /// Relative to the manifest.
@@ -71,7 +72,8 @@ impl StateFileWriter {
     /// [`Error::Rows`] if the columns are not those of the file, or the rows are not in order or not in their key
     /// group; [`Error::Io`]; [`Error::Parquet`]. The file is of no use after an error.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch)
+        self.writer.check(batch)?;
+        self.writer.take(batch, FileLimit::NONE).map(drop)
     }
 
     /// Completes the file and makes it durable; `schema` is the position of its schema in the state's entry.
@@ -80,9 +82,123 @@ impl StateFileWriter {
     ///
     /// [`Error::Io`]; [`Error::Parquet`].
     pub fn finish(self, schema: usize) -> Result<FileEntry> {
-        let (file, entry) = self.writer.finish(schema)?;
+        self.finish_ordered(schema).map(|(entry, _)| entry)
+    }
+
+    /// Completes the file, and returns what is known of its last row too.
+    fn finish_ordered(self, schema: usize) -> Result<(FileEntry, RowOrder)> {
+        let (file, entry, order) = self.writer.finish(schema)?;
         file.finish().map_err(Error::io("write", self.shown))?;
-        Ok(FileEntry { path: self.path, ..entry })
+        Ok((FileEntry { path: self.path, ..entry }, order))
+    }
+}
+
+/// The size of a file after which rows go into another one, unless told otherwise.
+const FILE_BYTES: u64 = 512 << 20;
+/// The rows of a file after which rows go into another one, unless told otherwise.
+const FILE_ROWS: u64 = 16 << 20;
+
+/// Writes the rows of one state and schema, in one file or in as many as there are rows for.
+///
+/// A file ends with the first row group that brings it to 512 MiB or 16 Mi rows
+/// ([`roll_at`](Self::roll_at)); so it ends at a key-group boundary, unless a single key group is larger than a row group may be.
+/// Each file is durable before the next one begins.
+///
+/// Memory: the row group that is open, encoded, of at most 32 MiB, and a piece of at most 8 MiB that is being
+/// encoded. With small values a row group has about 128 Ki rows, and takes a few MiB.
+pub struct StateWriter {
+    store: Arc<dyn Store>,
+    dir: String,
+    path: String,
+    columns: StateColumns,
+    cut: Cut,
+    limit: FileLimit,
+    file: StateFileWriter,
+    /// The files that are complete.
+    done: Vec<FileEntry>,
+}
+
+impl fmt::Debug for StateWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateWriter").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl StateWriter {
+    /// Starts with the file `path` of the savepoint in `dir`; `path` is relative to the manifest. Files that follow
+    /// have names made of it ([`continued_path`](layout::continued_path)).
+    ///
+    /// # Errors
+    ///
+    /// As [`StateFileWriter::create`].
+    pub fn create(store: Arc<dyn Store>, dir: &str, path: &str, columns: &StateColumns) -> Result<Self> {
+        let file = StateFileWriter::create(store.as_ref(), dir, path, columns)?;
+        Ok(Self {
+            store,
+            dir: dir.to_owned(),
+            path: path.to_owned(),
+            columns: columns.clone(),
+            cut: Cut::AfterRows,
+            limit: FileLimit { size_bytes: FILE_BYTES, rows: FILE_ROWS },
+            file,
+            done: Vec::new(),
+        })
+    }
+
+    /// Expects about `rows` rows in a range of `key_groups` key groups, as [`StateFileWriter::expect_rows`].
+    #[must_use]
+    pub fn expect_rows(mut self, rows: u64, key_groups: usize) -> Self {
+        self.cut = Cut::for_rows(rows, key_groups);
+        self.file.writer.set_cut(self.cut);
+        self
+    }
+
+    /// Ends a file with the row group that brings it to so many bytes or rows.
+    #[must_use]
+    pub fn roll_at(mut self, size_bytes: u64, rows: u64) -> Self {
+        self.limit = FileLimit { size_bytes, rows };
+        self
+    }
+
+    /// Adds rows, as [`StateFileWriter::write`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StateFileWriter::write`].
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.file.writer.check(batch)?;
+        let mut rest = batch.clone();
+        loop {
+            let taken = self.file.writer.take(&rest, self.limit)?;
+            if taken == rest.num_rows() {
+                return Ok(());
+            }
+            rest = rest.slice(taken, rest.num_rows() - taken);
+            self.roll()?;
+        }
+    }
+
+    /// Completes the file and begins the next one.
+    fn roll(&mut self) -> Result<()> {
+        let path = layout::continued_path(&self.path, self.done.len() + 1);
+        let next = StateFileWriter::create(self.store.as_ref(), &self.dir, &path, &self.columns)?;
+        let (entry, order) = std::mem::replace(&mut self.file, next).finish_ordered(0)?;
+        self.file.writer.set_cut(self.cut);
+        self.file.writer.follow(order);
+        self.done.push(entry);
+        Ok(())
+    }
+
+    /// Completes the last file and makes it durable; `schema` is the position of the schema in the state's entry.
+    /// Returns the files in the order of their rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateFileWriter::finish`].
+    pub fn finish(mut self, schema: usize) -> Result<Vec<FileEntry>> {
+        self.done.push(self.file.finish(schema)?);
+        self.done.iter_mut().for_each(|file| file.schema = schema);
+        Ok(self.done)
     }
 }
 

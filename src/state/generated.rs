@@ -4,10 +4,10 @@
 //! change with every release, as the derive macro does.
 
 use super::{Build, ColumnMismatch, Read, State, TextBuilder};
-use crate::model::{Value, value_at};
+use crate::model::{Value, arrow_field, column_id, payload_field, value_at};
 use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, StructArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::Fields;
+use arrow::datatypes::{Field as ArrowField, Fields};
 use std::sync::Arc;
 
 pub use crate::model::{DataType, Field, Unstorable, Variant};
@@ -18,44 +18,27 @@ pub use std::cmp::Ordering;
 /// The names of the columns of a tuple.
 pub const POSITIONS: [&str; 12] = ["f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11"];
 
-/// A column of a struct: its name, its Parquet field id, whether it has nulls, its content.
-pub struct Part<'a> {
-    name: &'a str,
-    id: i32,
-    nullable: bool,
-    column: ArrayRef,
-}
+/// A column of a struct, and its content.
+pub type Part = (ArrowField, ArrayRef);
 
 /// Makes the column of a field of type `T`.
-pub fn part<T: State>(name: &str, id: i32, column: ArrayRef) -> Part<'_> {
-    Part { name, id, nullable: T::NULLABLE, column }
+pub fn part<T: State>(name: &str, id: i32, column: ArrayRef) -> Part {
+    (arrow_field(name, &T::data_type(), id), column)
 }
 
-/// Makes the column of the tag of an enum with data.
-pub fn tag_part(id: i32, column: ArrayRef) -> Part<'static> {
-    Part { name: crate::model::TAG, id, nullable: false, column }
-}
-
-/// Makes the column of a variant's data.
-pub fn payload_part(name: &str, id: i32, column: ArrayRef) -> Part<'_> {
-    Part { name, id, nullable: true, column }
+/// Makes the column of a variant's data, which is of type `data_type`.
+pub fn payload_part(name: &str, id: i32, data_type: &DataType, column: ArrayRef) -> Part {
+    (payload_field(name, id, data_type), column)
 }
 
 /// Wraps a column with nulls of its own for a variant, whose absence takes the nulls of the struct.
-pub fn wrap_payload(column: ArrayRef, validity: Option<NullBuffer>) -> ArrayRef {
-    let id = crate::model::column_id(POSITIONS[0]);
-    struct_array(validity, [Part { name: POSITIONS[0], id, nullable: true, column }])
+pub fn wrap_payload<T: State>(column: ArrayRef, validity: Option<NullBuffer>) -> ArrayRef {
+    struct_array(validity, [part::<T>(POSITIONS[0], column_id(POSITIONS[0]), column)])
 }
 
 /// Puts columns of equal length together.
-pub fn struct_array<'a>(validity: Option<NullBuffer>, parts: impl IntoIterator<Item = Part<'a>>) -> ArrayRef {
-    let (fields, columns): (Vec<_>, Vec<_>) = parts
-        .into_iter()
-        .map(|part| {
-            let data_type = part.column.data_type().clone();
-            (crate::model::column(part.name, Some(part.id), data_type, part.nullable), part.column)
-        })
-        .unzip();
+pub fn struct_array(validity: Option<NullBuffer>, parts: impl IntoIterator<Item = Part>) -> ArrayRef {
+    let (fields, columns): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
     let array = StructArray::try_new(Fields::from(fields), columns, validity);
     Arc::new(array.expect("the columns of one struct have one length and no nulls but absent places"))
 }

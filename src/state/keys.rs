@@ -7,6 +7,7 @@ use crate::model::{encode_bytes, encode_signed, hash_key};
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -178,6 +179,7 @@ macro_rules! strings {
 strings! {
     String: key => key.as_bytes(), texts;
     Box<str>: key => key.as_bytes(), texts;
+    Arc<str>: key => key.as_bytes(), texts;
     Bytes: key => key.0.as_slice(), values;
 }
 
@@ -219,28 +221,6 @@ impl<T: Key> Key for Option<T> {
             Some(value) if stored => value.compare_row(&keys.values, row),
             _ => self.is_some().cmp(&stored),
         }
-    }
-}
-
-impl<T: Key> Key for Box<T> {
-    #[inline]
-    fn encode(&self, out: &mut Vec<u8>) {
-        (**self).encode(out);
-    }
-
-    #[inline]
-    fn hash64(&self) -> u64 {
-        (**self).hash64()
-    }
-
-    #[inline]
-    fn compare(&self, other: &Self) -> Ordering {
-        (**self).compare(other)
-    }
-
-    #[inline]
-    fn compare_row(&self, keys: &Self::Reader, row: usize) -> Ordering {
-        (**self).compare_row(&keys.0, row)
     }
 }
 

@@ -68,7 +68,7 @@ impl<C: Sequence> Build<C> for ListBuilder<C> {
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
         let items = self.items.finish(None);
-        let field = element_field(items.data_type().clone(), C::Item::NULLABLE);
+        let field = element_field(&C::Item::data_type());
         Arc::new(ListArray::new(field, take_offsets(&mut self.ends), items, validity))
     }
 }

@@ -5,7 +5,7 @@ use super::generated::{check_nulls, other_layout};
 use super::list::Rows;
 use super::text::{offset, take_offsets};
 use super::{Build, ColumnMismatch, Key, Read, State, Unstorable};
-use crate::model::{DataType, element_field, entries_field, entry_fields};
+use crate::model::{DataType, ELEMENT, ENTRIES, entries_field, entry_fields};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
 use arrow::buffer::NullBuffer;
 use std::collections::{BTreeMap, HashMap};
@@ -72,17 +72,15 @@ impl<M: Mapping> Build<M> for MapBuilder<M> {
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
         let (keys, values) = (self.keys.finish(None), self.values.finish(None));
-        let fields = entry_fields(
-            (keys.data_type().clone(), M::Key::NULLABLE),
-            (values.data_type().clone(), M::Value::NULLABLE),
-        );
-        let entries = StructArray::new(fields.clone(), vec![keys, values], None);
+        let fields = entry_fields(&M::Key::data_type(), &M::Value::data_type());
+        let entries = StructArray::new(fields, vec![keys, values], None);
         let offsets = take_offsets(&mut self.ends);
         if M::Key::NULLABLE {
-            let field = element_field(entries.data_type().clone(), false);
+            let field = entries_field(ELEMENT, entries.data_type().clone());
             Arc::new(ListArray::new(field, offsets, Arc::new(entries), validity))
         } else {
-            Arc::new(MapArray::new(entries_field(fields), offsets, entries, validity, false))
+            let field = entries_field(ENTRIES, entries.data_type().clone());
+            Arc::new(MapArray::new(field, offsets, entries, validity, false))
         }
     }
 }

@@ -5,31 +5,41 @@
 //! both are generated code on plain vectors, without a detour over a generic value.
 //! The layout of the arrays is fixed by [`arrow_type`](crate::model::arrow_type) (clauses TY-*).
 
+mod decimal;
+mod foreign;
 #[doc(hidden)]
 pub mod generated;
 mod keys;
 mod list;
 mod map;
+mod moment;
 mod option;
 mod plain;
+mod pointer;
 mod row;
+mod scalar;
 mod text;
 mod time;
 mod tuple;
 
 pub use crate::model::{ColumnMismatch, Refused, Unstorable};
+pub use decimal::{FixedDecimal, NotADecimal};
 pub use list::{ListBuilder, ListReader, Sequence};
 pub use map::{MapBuilder, MapReader, Mapping};
-pub use option::{BoxBuilder, BoxReader, OptionBuilder, OptionReader};
+pub use moment::{Micros, Moment, Nanos};
+pub use option::{OptionBuilder, OptionReader};
 pub use plain::{
-    BoolBuilder, BoolReader, PlainBuilder, PlainReader, UnitBuilder, UnitReader, WideBuilder, WideReader,
+    BoolBuilder, BoolReader, Plain, PlainBuilder, PlainReader, UnitBuilder, UnitReader, Wide, WideBuilder,
+    WideReader,
 };
+pub use pointer::{PointerBuilder, PointerReader};
 pub(crate) use row::append_row;
+pub use scalar::{Native, Scalar, ScalarBuilder, ScalarReader};
 pub use text::{
     BinaryBuilder, BinaryReader, Bytes, FixedBuilder, FixedBytes, FixedReader, Msgpack, TextBuilder,
     TextReader,
 };
-pub use time::{DurationBuilder, DurationReader, TimeBuilder, TimeReader};
+pub use time::{DurationBuilder, DurationReader};
 pub use tuple::{TupleBuilder, TupleReader};
 
 pub mod table;
@@ -42,6 +52,8 @@ use std::cmp::Ordering;
 /// A type whose values can be kept in state and stored in a savepoint.
 ///
 /// Implemented for the usual types of the standard library; `#[derive(State)]` implements it for structs and enums.
+/// A pointer (`Box`, `Rc`, `Arc`) is stored as what it points to, and `usize` and `isize`, on machines of 64 bits, as `u64`
+/// and `i64`; on smaller ones they are no state, since not every number that was stored would fit.
 ///
 /// The type that a state is declared with has a schema version, which grows when the type changes. Where a change is
 /// safe by itself, the attributes say how older values read:

@@ -1,4 +1,4 @@
-//! Columns of values that may be missing, and of values behind a pointer.
+//! Columns of values that may be missing.
 
 use super::generated::{open_part, struct_array};
 use super::{Build, ColumnMismatch, Read, State, Unstorable, generated};
@@ -100,64 +100,5 @@ impl<T: State> State for Option<T> {
 
     fn data_type() -> DataType {
         DataType::Option(Box::new(T::data_type()))
-    }
-}
-
-/// Builds a column of values behind a pointer.
-pub struct BoxBuilder<T: State>(T::Builder);
-
-/// Reads a column of values behind a pointer.
-pub struct BoxReader<T: State>(pub(super) T::Reader);
-
-impl<T: State> Default for BoxBuilder<T> {
-    fn default() -> Self {
-        Self(T::Builder::default())
-    }
-}
-
-impl<T: State> Build<Box<T>> for BoxBuilder<T> {
-    #[inline]
-    fn append(&mut self, value: &Box<T>) -> Result<(), Unstorable> {
-        self.0.append(value)
-    }
-
-    #[inline]
-    fn append_absent(&mut self) {
-        self.0.append_absent();
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn size_hint_bytes(&self) -> usize {
-        self.0.size_hint_bytes()
-    }
-
-    fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
-        self.0.finish(validity)
-    }
-}
-
-impl<T: State> Read<Box<T>> for BoxReader<T> {
-    fn open(array: &ArrayRef, present: Option<&NullBuffer>) -> Result<Self, ColumnMismatch> {
-        T::Reader::open(array, present).map(Self)
-    }
-
-    #[inline]
-    fn read(&self, row: usize) -> Box<T> {
-        Box::new(self.0.read(row))
-    }
-}
-
-impl<T: State> State for Box<T> {
-    type Builder = BoxBuilder<T>;
-    type Reader = BoxReader<T>;
-    const VERSION: u32 = T::VERSION;
-    const NULLABLE: bool = T::NULLABLE;
-
-    fn data_type() -> DataType {
-        T::data_type()
     }
 }

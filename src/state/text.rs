@@ -6,8 +6,10 @@ use super::{Build, ColumnMismatch, Read, State, Unstorable};
 use crate::model::DataType;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, StringArray};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Values of any length, end to end.
@@ -65,7 +67,7 @@ pub(super) fn take_offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
 }
 
 /// A type that is stored as text.
-pub trait Text: State + Send {
+pub trait Text: State {
     #[doc(hidden)]
     fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R;
     #[doc(hidden)]
@@ -87,17 +89,23 @@ impl Text for String {
     }
 }
 
-impl Text for Box<str> {
-    #[inline]
-    fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
-        then(self)
-    }
+macro_rules! text_behind_a_pointer {
+    ($($type:ty),*) => { $(
+        impl Text for $type {
+            #[inline]
+            fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
+                then(self)
+            }
 
-    #[inline]
-    fn from_text(text: &str) -> Option<Self> {
-        Some(text.into())
-    }
+            #[inline]
+            fn from_text(text: &str) -> Option<Self> {
+                Some(text.into())
+            }
+        }
+    )* };
 }
+
+text_behind_a_pointer!(Box<str>, Rc<str>, Arc<str>);
 
 impl Text for char {
     const PICKY: bool = true;
@@ -206,11 +214,14 @@ macro_rules! text {
 text! {
     String => String;
     Box<str> => String;
+    Rc<str> => String;
+    Arc<str> => String;
     char => Char;
 }
 
 /// Bytes of any length, stored as such; a `Vec<u8>` is stored as a list of numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Bytes(pub Vec<u8>);
 
 /// A value of a type that has only `serde`: stored as MessagePack with field names, in one column.
@@ -347,6 +358,20 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> State for Msgpack<T> {
 /// Bytes of one fixed length, such as a UUID; a `[u8; N]` is stored as a list of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FixedBytes<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> Serialize for FixedBytes<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for FixedBytes<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Vec::deserialize(deserializer)?;
+        let wrong = |bytes: Vec<u8>| D::Error::custom(format!("found {} bytes, wanted {N}", bytes.len()));
+        bytes.try_into().map(Self).map_err(wrong)
+    }
+}
 
 /// Builds a column of bytes of one length.
 #[derive(Debug, Default)]

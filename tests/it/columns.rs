@@ -8,6 +8,7 @@ use pitlane::model::{Value, array_of, arrow_field, arrow_type, value_at};
 use pitlane::state::{Build, Bytes, FixedBytes, Msgpack, Read, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -127,6 +128,8 @@ fn times_come_back_as_they_were() {
 fn text_and_bytes_come_back_as_they_were() {
     check(&["", "\0", "a\0b", "𝄞"].map(str::to_owned));
     check(&["", "𝄞"].map(Box::<str>::from));
+    check(&["", "𝄞"].map(Rc::<str>::from));
+    check(&[Some(Arc::<str>::from("𝄞")), None]);
     check(&['\0', 'a', 'ä', '𝄞', char::MAX]);
     check(&[Bytes(vec![]), Bytes(vec![0, 255])]);
     check(&[FixedBytes([0, 1, 255])]);
@@ -140,6 +143,8 @@ fn each_level_of_an_option_is_kept_apart() {
     check(&[None, Some(None), Some(Some(7_i128))]);
     check(&[None, Some(None), Some(Some(None)), Some(Some(Some('x')))]);
     check(&[Some(Box::new(None)), None, Some(Box::new(Some(1_u8)))]);
+    check(&[Some(Rc::new(None)), None, Some(Rc::new(Some(1_u8)))]);
+    check(&[vec![Arc::new((1_u8, 'x'))], vec![]]);
     check(&[None, Some((1_u8, None)), Some((2, Some("a".to_owned())))]);
 }
 

@@ -149,6 +149,7 @@ fn a_type_of_the_users_sorts_by_its_encoding() {
     check(&[Alone::One(1), Alone::One(0)]);
     check(&[Generic { inner: vec![Some(1_u8), None] }, Generic { inner: vec![] }]);
     check(&[Box::new(Alone::One(1))]);
+    check(&[std::sync::Arc::new(Alone::One(1))]);
     check_order(&[FixedBytes([0, 1]), FixedBytes([1, 0])]);
 }
 
@@ -166,6 +167,7 @@ proptest! {
     fn text_sorts_as_its_encoding(keys in vec(text(), 1..8)) {
         check_order(&keys.iter().map(|key| Bytes(key.clone().into_bytes())).collect::<Vec<_>>());
         check_order(&keys.iter().map(|key| key.clone().into_boxed_str()).collect::<Vec<_>>());
+        check_order(&keys.iter().map(|key| std::sync::Arc::<str>::from(&**key)).collect::<Vec<_>>());
         check_order(&keys);
     }
 

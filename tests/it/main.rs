@@ -5,6 +5,10 @@
 mod architecture;
 // What the example of the same name is told and checked with.
 #[cfg(feature = "engine")]
+#[allow(dead_code, reason = "the program is for playing by hand")]
+#[path = "../../examples/dynamic_filter.rs"]
+pub mod dynamic_filter;
+#[cfg(feature = "engine")]
 #[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
 #[path = "../../migrations/flights/mod.rs"]
 pub mod flights;
@@ -19,14 +23,11 @@ pub mod outcome;
 #[path = "../../examples/pit_stop/stage.rs"]
 pub mod stage;
 
-// What the fuzzers do with their input.
-#[allow(dead_code, unreachable_pub, reason = "the fuzzers use the rest")]
-#[path = "../../fuzz/src/lib.rs"]
-mod fuzz;
-
 #[cfg(feature = "engine")]
 mod alarm;
 mod bootstrap;
+#[cfg(feature = "engine")]
+mod broadcast;
 #[cfg(feature = "engine")]
 mod checkpoints;
 mod cli;
@@ -45,7 +46,8 @@ mod joins;
 mod keys;
 mod layers;
 mod manifest;
-mod mutations;
+#[cfg(feature = "engine")]
+mod operator_state;
 #[cfg(feature = "engine")]
 mod operators;
 mod parquet_file;
@@ -56,7 +58,7 @@ mod process;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
-mod rewrite;
+mod rolling;
 mod round_trip;
 mod salvage;
 mod sample;
@@ -65,6 +67,8 @@ mod scan;
 #[cfg(feature = "engine")]
 mod sources;
 mod spec;
+#[cfg(feature = "engine")]
+mod supervisor;
 mod types;
 #[cfg(feature = "engine")]
 mod windows;

@@ -122,7 +122,7 @@ fn workers_hold_the_ranges_of_the_table() {
     check_table("workers", &wanted.collect::<Vec<_>>());
 }
 
-/// Clauses TY-2, TY-3, TY-4, TY-5, TY-6, TY-7 and TY-8.
+/// Clauses TY-2, TY-3, TY-4, TY-5, TY-6, TY-7, TY-8, TY-9 and TY-11.
 #[test]
 fn types_have_the_columns_of_the_table() {
     let wanted = table("columns").into_iter().map(|row| {

@@ -8,128 +8,57 @@ shows.
 """
 
 import json
-import math
-import struct
 import subprocess
 import sys
-from datetime import timezone
 from pathlib import Path
 
 import duckdb
 import polars
 import pyarrow.parquet
+from read_spec import plain, shown
 
 KEYS_TO_GET = 12
-SAFE = 1 << 53
-INTEGERS = {f"{sign}{bits}" for sign in "iu" for bits in (8, 16, 32, 64)}
+# What DuckDB is to see in place of numbers and bytes.
+NATURAL = {
+    "bool": "BOOLEAN",
+    "i8": "TINYINT",
+    "u64": "UBIGINT",
+    "f32": "FLOAT",
+    "char": "VARCHAR",
+    "string": "VARCHAR",
+    "bytes": "BLOB",
+    "uuid": "UUID",
+    "decimal": "DECIMAL",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "timestamp_ns": "TIMESTAMPTZ_NS",
+    "local_date_time": "TIMESTAMP",
+    "local_date_time_ns": "TIMESTAMP_NS",
+    "date": "DATE",
+    "time": "TIME_NS",
+}
 
 
-def as_json(value, data_type):
-    """Writes what a reader found in the way of `pitlane get --json`, by clauses TY-3 to TY-7 of the format."""
-    kind, inner = next(iter(data_type.items())) if isinstance(data_type, dict) else (data_type, None)
-    if kind == "option":
-        if value is None:
-            return None
-        if isinstance(inner, dict) and "option" in inner:
-            return {"some": as_json(value["some"], inner)}
-        return {"some": None} if is_unit(inner) else as_json(value, inner)
-    if is_unit(data_type):
-        assert value is True, f"a unit is {value!r}"
-        return {"unit": None, "tuple": [], "struct": {}}[kind]
-    if kind in INTEGERS:
-        return integer(value)
-    if kind == "i128":
-        return integer(int.from_bytes(value) - (1 << 127))
-    if kind == "u128":
-        return integer(int.from_bytes(value))
-    if kind in ("bytes", "fixed_bytes"):
-        return bytes(value).hex()
-    if kind == "duration":
-        return f"{value['secs']}{fraction(value['nanos'], 9)}s"
-    if kind == "timestamp":
-        value = value.astimezone(timezone.utc)
-        return f"{value.year:04}-{value:%m-%dT%H:%M:%S}{fraction(value.microsecond, 6)}Z"
-    if kind == "msgpack":
-        return {"msgpack": bytes(value).hex()}
-    if kind in ("list", "set"):
-        return [as_json(item, inner) for item in value]
-    if kind == "map":
-        pairs = [(as_json(k, inner[0]), as_json(v, inner[1])) for k, v in entries(value, not isinstance(inner[0], str))]
-        if not pairs or isinstance(inner[0], str) and inner[0] in INTEGERS | {"bool", "char", "string"}:
-            return {key if isinstance(key, str) else json.dumps(key): value for key, value in pairs}
-        return [list(pair) for pair in pairs]
-    if kind == "tuple":
-        return [as_json(value[f"f{index}"], part) for index, part in enumerate(inner)]
-    if kind == "struct":
-        return {field["name"]: as_json(value[field["name"]], field["type"]) for field in inner}
-    if kind == "enum":
-        return enumeration(value, inner)
-    if kind in ("f32", "f64"):
-        return floating(value, *((">f", "7fc00000") if kind == "f32" else (">d", "7ff8000000000000")))
-    return value
-
-
-def fraction(value, digits):
-    return f".{value:0{digits}}".rstrip("0") if value else ""
-
-
-def is_unit(data_type):
-    return data_type in ("unit", {"tuple": []}, {"struct": []})
-
-
-def integer(value):
-    return str(value) if abs(value) > SAFE else value
-
-
-def floating(value, layout, usual_nan):
-    """The shortest digits that mean the same; a NaN that is not the usual one has its bits."""
-    if math.isnan(value):
-        bits = struct.pack(layout, value).hex()
-        return "NaN" if bits == usual_nan else f"NaN(0x{bits})"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    shorter = (float(f"{value:.{digits}g}") for digits in range(1, 18))
-    return next(f for f in shorter if struct.pack(layout, f) == struct.pack(layout, value))
-
-
-def entries(value, is_columnar):
-    """Readers show a map as a dictionary, as pairs, or as the structs that it consists of."""
-    # DuckDB's way with keys that Python cannot hash.
-    if isinstance(value, dict) and is_columnar:
-        return zip(value["key"], value["value"])
-    if isinstance(value, dict):
-        return value.items()
-    return [(item["key"], item["value"]) if isinstance(item, dict) else item for item in value]
-
-
-def enumeration(value, variants):
-    if isinstance(value, str):
-        return value
-    tag = value["tag"]
-    variant = next(v for v in variants if v["name"] == tag)
-    others = [v["name"] for v in variants if "payload" in v and v["name"] != tag]
-    assert all(value[name] is None for name in others), f"{value!r} is of more than one variant"
-    if "payload" not in variant:
-        return tag
-    payload = variant["payload"]
-    data = value[tag]
-    if isinstance(payload, dict) and "option" in payload:
-        data = data["f0"]
-    return {tag: as_json(data, payload)}
-
-
-def read_duckdb(path):
-    found = duckdb.execute("select * from read_parquet(?)", [str(path)])
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row)) for row in found.fetchall()]
+def rows_of(table):
+    """Rows as dictionaries; what a reader found is taken as Arrow, since Python has no nanoseconds."""
+    columns = {name: plain(table[name]) for name in table.column_names}
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
 READERS = {
-    "DuckDB": read_duckdb,
-    "pyarrow": lambda path: pyarrow.parquet.read_table(path).to_pylist(),
-    # By way of Arrow: `to_dicts` makes dictionaries of maps, which fails for keys that Python cannot hash.
-    "Polars": lambda path: polars.read_parquet(path).to_arrow().to_pylist(),
+    "DuckDB": lambda path: rows_of(duckdb.sql("select * from read_parquet($path)", params={"path": str(path)}).to_arrow_table()),
+    "pyarrow": lambda path: rows_of(pyarrow.parquet.read_table(path)),
+    "Polars": lambda path: rows_of(polars.read_parquet(path).to_arrow()),
 }
+
+
+def check_types(path, types):
+    """Checks that plain columns have the types that people expect of them in SQL."""
+    described = duckdb.sql("describe select * from read_parquet($path)", params={"path": str(path)}).fetchall()
+    found = {name: kind for name, kind, *_ in described}
+    for column, data_type in types.items():
+        word, inner = (data_type, None) if isinstance(data_type, str) else next(iter(data_type.items()))
+        wanted = NATURAL.get(word, found[column]) + (f"({inner[0]},{inner[1]})" if word == "decimal" else "")
+        assert found[column] == wanted, f"{path}: DuckDB sees {column} as {found[column]}, not {wanted}"
 
 
 def without_shown(value):
@@ -151,6 +80,7 @@ def check_state(pitlane, savepoint, operator, state):
     for file in state["files"]:
         schema = state["schemas"][file["schema"]]
         seen = {}
+        check_types(savepoint / file["path"], {"value": schema["type"], **({"key": state["key"]} if state["key"] else {})})
         for reader, read in READERS.items():
             rows = read(savepoint / file["path"])
             assert len(rows) == file["rows"], f"{reader}: {file['path']}: {len(rows)} rows, not {file['rows']}"
@@ -158,8 +88,8 @@ def check_state(pitlane, savepoint, operator, state):
             seen[reader] = [
                 (
                     row["kg"] if key_type else row["idx"],
-                    as_json(row["key"], key_type) if key_type else None,
-                    as_json(row["value"], schema["type"]),
+                    shown(key_type, row["key"]) if key_type else None,
+                    shown(schema["type"], row["value"]),
                 )
                 for row in rows
             ]
@@ -195,6 +125,8 @@ def not_for_plain_readers(savepoint):
 
 def main():
     pitlane, savepoints = sys.argv[1], sys.argv[2:]
+    duckdb.sql("set timezone = 'UTC'")
+    duckdb.sql("set arrow_lossless_conversion = true")
     for savepoint in map(Path, savepoints):
         print(savepoint)
         inspected = run(pitlane, "inspect", str(savepoint), "--json")

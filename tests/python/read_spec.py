@@ -26,7 +26,6 @@ import pyarrow.parquet
 import xxhash
 
 SAFE = 1 << 53
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class Refused(Exception):
@@ -217,12 +216,17 @@ def key_of_timer(state):
 # ---- Types and schemas (section 5)
 
 INTEGERS = {f"{sign}{bits}": (sign == "i", bits) for sign in "iu" for bits in (8, 16, 32, 64, 128)}
-WORDS = {*INTEGERS, "bool", "f32", "f64", "char", "string", "bytes", "duration", "timestamp", "unit", "msgpack"}
-
-
-# TY-9.
+# TY-9: the units in a second of the types that count from 1970, and what tells those in UTC.
+TIMES = {
+    "timestamp": (10**6, "Z"),
+    "timestamp_ns": (10**9, "Z"),
+    "local_date_time": (10**6, ""),
+    "local_date_time_ns": (10**9, ""),
+}
+WORDS = {*INTEGERS, *TIMES, "bool", "f32", "f64", "char", "string", "bytes", "uuid", "duration", "date", "time", "unit", "msgpack"}
 DURATION = (("secs", "u64"), ("nanos", "u32"))
-TIMESTAMP = " (Timestamp(isAdjustedToUTC=true, timeUnit=microseconds, is_from_converted_type=false, force_set_converted_type=false))"
+DAY_NANOS = 86_400 * 10**9
+DEEPEST = 32
 
 
 def parts(data_type):
@@ -230,28 +234,34 @@ def parts(data_type):
     return (data_type, None) if isinstance(data_type, str) else next(iter(data_type.items()))
 
 
-def check_type(data_type):
-    """TY-1, TY-4, SC-5, SC-6."""
+def check_type(data_type, depth=1):
+    """TY-1, TY-4, TY-10, SC-5, SC-6."""
+    check(depth <= DEEPEST, "TY-10", f"a type {depth} levels deep")
+    deeper = depth + 1
     if isinstance(data_type, str):
         return check(data_type in WORDS, "TY-1", f"the type {data_type}")
     check(isinstance(data_type, dict) and len(data_type) == 1, "TY-1", f"the type {data_type}")
     word, inner = parts(data_type)
     if word == "fixed_bytes":
         check(isinstance(inner, int) and 1 <= inner <= 1048576, "TY-1", f"{inner} bytes")
+    elif word == "decimal":
+        check(isinstance(inner, list) and len(inner) == 2, "TY-1", f"the decimal {inner}")
+        check(all(type(number) is int for number in inner), "TY-1", f"the decimal {inner}")
+        check(1 <= inner[0] <= 38 and 0 <= inner[1] <= inner[0], "TY-1", f"the decimal {inner}")
     elif word in ("option", "list"):
-        check_type(inner)
+        check_type(inner, deeper)
     elif word == "set":
-        check_type(inner)
+        check_type(inner, deeper)
         check(has_encoding(inner), "TY-4", f"a set of {inner}")
     elif word == "map":
-        check_type(inner[0]), check_type(inner[1])
+        check_type(inner[0], deeper), check_type(inner[1], deeper)
         check(len(inner) == 2 and has_encoding(inner[0]), "TY-4", f"a map of {inner}")
     elif word == "tuple":
         for part in inner:
-            check_type(part)
+            check_type(part, deeper)
     elif word == "struct":
         for field in inner:
-            check_type(members(field, ["name", "type"])["type"])
+            check_type(members(field, ["name", "type"])["type"], deeper)
             json.loads(field.get("default", "null"))
         once((field["name"] for field in inner), "SC-5")
         once((identity(field) for field in inner), "SC-5")
@@ -260,7 +270,7 @@ def check_type(data_type):
     elif word == "enum":
         for variant in inner:
             if "payload" in members(variant, ["name"]):
-                check_type(variant["payload"])
+                check_type(variant["payload"], deeper)
         once((variant["name"] for variant in inner), "SC-5")
         once((identity(variant) for variant in inner), "SC-5")
         with_data = [variant for variant in inner if "payload" in variant]
@@ -305,7 +315,7 @@ def fingerprint(data_type):
 
 def stored(data_type):
     word, inner = parts(data_type)
-    if inner is None or word == "fixed_bytes":
+    if inner is None or word in ("fixed_bytes", "decimal"):
         return data_type
     if word in ("option", "list", "set"):
         return {word: stored(inner)}
@@ -329,7 +339,7 @@ def has_data(variants):
 
 
 def columns(label, data_type, ident, depth=1, optional=None):
-    """TY-2 to TY-8: the lines in which pyarrow shows the column of a type."""
+    """TY-2 to TY-11: the lines in which pyarrow shows the column of a type."""
     word, inner = parts(data_type)
     if word == "option":
         if is_option(inner):
@@ -356,10 +366,24 @@ def columns(label, data_type, ident, depth=1, optional=None):
     if word == "duration":
         secs, nanos = (columns(name, kind, field_id(name), depth + 1) for name, kind in DURATION)
         return group(label, ident, depth, optional, "", secs + nanos)
-    if word == "timestamp":
-        return leaf("int64", TIMESTAMP)
+    if word in TIMES:
+        per_second, zone = TIMES[word]
+        unit = "microseconds" if per_second == 10**6 else "nanoseconds"
+        details = "is_from_converted_type=false, force_set_converted_type=false"
+        return leaf("int64", f" (Timestamp(isAdjustedToUTC={str(zone == 'Z').lower()}, timeUnit={unit}, {details}))")
+    if word == "date":
+        return leaf("int32", " (Date)")
+    if word == "time":
+        return leaf("int64", " (Time(isAdjustedToUTC=false, timeUnit=nanoseconds))")
     if word == "fixed_bytes":
         return leaf(f"fixed_len_byte_array({inner})")
+    if word == "uuid":
+        return leaf("fixed_len_byte_array(16)", " (UUID)")
+    if word == "decimal":
+        precision, scale = inner
+        bits = next(bits for bits in range(8, 136, 8) if 10**precision <= 1 << bits - 1)
+        physical = "int32" if precision <= 9 else "int64" if precision <= 18 else f"fixed_len_byte_array({bits // 8})"
+        return leaf(physical, f" (Decimal(precision={precision}, scale={scale}))")
     if word in ("tuple", "struct") and not inner:
         return leaf("boolean")
     if word in ("list", "set"):
@@ -401,6 +425,33 @@ def listed(label, ident, depth, optional, element):
 # ---- Values (section 8), and keys (section 4)
 
 
+def plain(array):
+    """The values of an array as Python's own, where times are the numbers that they are stored as.
+
+    pyarrow makes dates of them, which Python has for the years 1 to 9999 and to the microsecond only.
+    """
+    if isinstance(array, pyarrow.ChunkedArray):
+        return [value for chunk in array.chunks for value in plain(chunk)]
+    if isinstance(array.type, pyarrow.Bool8Type):  # DuckDB's, where Parquet has bits.
+        return [None if value is None else value != 0 for value in plain(array.storage)]
+    if isinstance(array, pyarrow.ExtensionArray):
+        return plain(array.storage)
+    kind, present = array.type, array.is_valid().to_pylist()
+    if pyarrow.types.is_temporal(kind):
+        return array.view(pyarrow.int32() if kind.bit_width == 32 else pyarrow.int64()).to_pylist()
+    if pyarrow.types.is_struct(kind):
+        fields = [(kind.field(i).name, plain(array.field(i))) for i in range(kind.num_fields)]
+        rows = ({name: column[row] for name, column in fields} for row in range(len(array)))
+        return [row if there else None for row, there in zip(rows, present)]
+    if pyarrow.types.is_map(kind) or pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        is_map = pyarrow.types.is_map(kind)
+        items = list(zip(plain(array.keys), plain(array.items))) if is_map else plain(array.values)
+        ends = array.offsets.to_pylist()
+        rows = (items[start:end] for start, end in zip(ends, ends[1:]))
+        return [row if there else None for row, there in zip(rows, present)]
+    return array.to_pylist()
+
+
 def wide(word, data):
     """TY-7."""
     value = int.from_bytes(data, "big")
@@ -422,9 +473,9 @@ def shown_float(word, value):
     return value
 
 
-def entries(data_type, value):
-    """The pairs of a map, which pyarrow gives as tuples, or as dicts if it is a list (TY-4)."""
-    return [(pair["key"], pair["value"]) if is_option(data_type[0]) else pair for pair in value]
+def entries(value):
+    """The pairs of a map: dicts where it is a list of groups (TY-4), and to some readers always."""
+    return [(pair["key"], pair["value"]) if isinstance(pair, dict) else pair for pair in value]
 
 
 def variant_of(variants, value):
@@ -442,7 +493,7 @@ def variant_of(variants, value):
 
 
 def shown(data_type, value):
-    """VJ-1 to VJ-7: the JSON form of what pyarrow made of a column."""
+    """VJ-1 to VJ-9: the JSON form of what pyarrow made of a column."""
     word, inner = parts(data_type)
     if word == "option":
         if value is None:
@@ -466,8 +517,21 @@ def shown(data_type, value):
     if word == "duration":
         check(value["nanos"] < 10**9, "TY-9", "a second of nanoseconds")
         return f"{value['secs']}{fraction(value['nanos'], 9)}s"
-    if word == "timestamp":
-        return f"{value.year:04}-{value:%m-%dT%H:%M:%S}" + fraction(value.microsecond, 6) + "Z"
+    if word in TIMES:
+        per_second, zone = TIMES[word]
+        day, in_day = divmod(value, 86_400 * per_second)
+        return f"{shown_date(day)}T{shown_time(in_day, per_second)}{zone}"
+    if word == "date":
+        return shown_date(value)
+    if word == "time":
+        check(0 <= value < DAY_NANOS, "TY-9", f"{value} nanoseconds of a day")
+        return shown_time(value, 10**9)
+    if word == "uuid":
+        return "-".join(value.hex()[start:end] for start, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+    if word == "decimal":
+        digits = str(abs(unscaled(inner, value))).rjust(inner[1] + 1, "0")
+        sign = "-" if value < 0 else ""
+        return f"{sign}{digits[:-inner[1]]}.{digits[-inner[1]:]}" if inner[1] else sign + digits
     if word == "msgpack":
         return {"msgpack": value.hex()}
     if word in ("list", "set"):
@@ -475,7 +539,7 @@ def shown(data_type, value):
             in_order(inner, value)
         return [shown(inner, item) for item in value]
     if word == "map":
-        pairs = entries(inner, value)
+        pairs = entries(value)
         in_order(inner[0], [key for key, _ in pairs])
         pairs = [(shown(inner[0], key), shown(inner[1], item)) for key, item in pairs]
         if inner[0] in (*INTEGERS, "char", "string", "bool"):
@@ -495,6 +559,30 @@ def shown(data_type, value):
 def fraction(value, digits):
     """VJ-8."""
     return f".{value:0{digits}}".rstrip("0") if value else ""
+
+
+def shown_date(day):
+    """VJ-8. The calendar repeats itself every 400 years, of which Python knows those from 2000 on."""
+    era, in_era = divmod(day - 10_957, 146_097)
+    date = datetime.date(2000, 1, 1) + datetime.timedelta(days=in_era)
+    year = date.year + 400 * era
+    sign = "-" if year < 0 else "+" if year > 9999 else ""
+    return f"{sign}{abs(year):04}-{date:%m-%d}"
+
+
+def shown_time(value, per_second):
+    """VJ-8."""
+    seconds, rest = divmod(value, per_second)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + fraction(rest, len(str(per_second)) - 1)
+
+
+def unscaled(data_type, value):
+    """TY-11: the number without the point."""
+    precision, scale = data_type
+    sign, digits, exponent = value.as_tuple()
+    number = int("".join(map(str, digits)))
+    check(exponent == -scale and number < 10**precision, "TY-11", f"the number {value}")
+    return -number if sign else number
 
 
 def in_order(data_type, values):
@@ -517,12 +605,16 @@ def encode(data_type, value):
         return b""
     if word == "char":
         return ord(value).to_bytes(4, "big")
-    if word == "fixed_bytes":
+    if word in ("fixed_bytes", "uuid"):
         return value
     if word == "duration":
         return encode("u64", value["secs"]) + encode("u32", value["nanos"])
-    if word == "timestamp":
-        return encode("i64", (value - EPOCH) // datetime.timedelta(microseconds=1))
+    if word in TIMES or word == "time":
+        return encode("i64", value)
+    if word == "date":
+        return encode("i32", value)
+    if word == "decimal":
+        return (unscaled(inner, value) + (1 << 127)).to_bytes(16, "big")
     if word in ("string", "bytes"):
         data = value.encode() if word == "string" else value
         return data.replace(b"\0", b"\0\xff") + b"\0\0"
@@ -634,7 +726,7 @@ def read_file(data, file, state, schema, groups):
         check(1 <= count <= 1048576, "PQ-9", f"{count} rows")
         table = parquet.read_row_group(index)
         table.validate(full=True)
-        batch = table.to_pydict()
+        batch = {name: plain(table[name]) for name in table.column_names}
         check(table.num_rows == count, "PQ-9", f"{table.num_rows} rows")
         values = [shown(schema["type"], value) for value in batch["value"]]
         if keyed:

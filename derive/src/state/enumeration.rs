@@ -83,7 +83,8 @@ pub(super) fn parts(name: &Ident, own: &TokenStream, variants: &[Variant]) -> Pa
         finish: match plain {
             true => quote!(self.tags.finish(validity)),
             false => quote! {
-                let tags = #support::tag_part(#tag_id, self.tags.finish(::core::option::Option::None));
+                let tags = self.tags.finish(::core::option::Option::None);
+                let tags = #support::part::<::std::string::String>(#TAG, #tag_id, tags);
                 #support::struct_array(validity, [tags, #(#finish),*])
             },
         },
@@ -139,6 +140,10 @@ fn column(owner: &Ident, own: &TokenStream, variant: &Variant, index: usize, pos
         #(#append_absent;)*
     };
     let tag = index as u16;
+    let payload = match &variant.data {
+        Record::Single(field) => data_type(&field.ty),
+        record => record_type(record),
+    };
     let (finish, open, opened) = match &variant.data {
         Record::Single(field) => {
             let (ty, slot) = (&field.ty, &slots[0]);
@@ -146,7 +151,7 @@ fn column(owner: &Ident, own: &TokenStream, variant: &Variant, index: usize, pos
             let wrapped = build(field, "finish", &quote!(&mut self.#slot, ::core::option::Option::None));
             let bare = build(field, "finish", &quote!(&mut self.#slot, validity));
             (
-                quote!(if #nullable { #support::wrap_payload(#wrapped, validity) } else { #bare }),
+                quote!(if #nullable { #support::wrap_payload::<#ty>(#wrapped, validity) } else { #bare }),
                 quote!(),
                 vec![
                     quote_spanned!(ty.span()=> #support::open_single::<#ty>(&columns[#position], #name, &#chosen)?),
@@ -192,7 +197,7 @@ fn column(owner: &Ident, own: &TokenStream, variant: &Variant, index: usize, pos
         append_absent: absent,
         size_hint: quote!(0 #(+ #size_hint)*),
         finish: quote! {
-            #support::payload_part(#name, #id, {
+            #support::payload_part(#name, #id, &#payload, {
                 let validity = self.#present.finish();
                 #finish
             })

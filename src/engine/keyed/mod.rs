@@ -4,11 +4,13 @@
 //! StateSettings   what users say of a state: its name, its schema version, the migrations that lead to it
 //! KeyedState      one state of one instance: live values on the heap, untouched ones where the savepoint left them
 //! Timers          a set of times and keys, kept as a state like any other, and in the order of their times
+//! BroadcastState  one map that all instances have, stored once
 //! Backend         all states of one instance, and the image of them while records go on
 //! Stateful        an operator out of its own logic and a backend
 //! ```
 
 mod backend;
+mod broadcast;
 mod emit;
 mod settings;
 mod state;
@@ -16,6 +18,7 @@ mod stateful;
 mod timers;
 
 pub(crate) use backend::Backend;
+pub(crate) use broadcast::BroadcastState;
 pub(crate) use emit::Emitter;
 pub(crate) use settings::{MigrateEach, MigrateEachValue, StateSettings};
 pub(crate) use state::{Current, KeyedState, Place, blamed, blaming, naming_key};

@@ -53,6 +53,13 @@ impl<S: State> StateSettings<S> {
         self.chain.check(uid.as_str())?;
         Ok(self.chain.describe(name, kind, Some(K::data_type())))
     }
+
+    /// Describes operator state, a list of values, refusing what cannot run.
+    pub(crate) fn describe_list(&self, uid: &OperatorUid) -> Result<StateDescription, JobProblem> {
+        let name = self.state_name()?;
+        self.chain.check(uid.as_str())?;
+        Ok(self.chain.describe(name, StateKind::List, None))
+    }
 }
 
 /// Leads a list to its next version by leading each of its elements there; elements that are let go leave it.

@@ -3,7 +3,8 @@
 
 use super::*;
 use DataType::{
-    Bool, Bytes, Char, F32, F64, I8, I16, I32, I64, I128, String as Text, U8, U16, U32, U64, U128, Unit,
+    Bool, Bytes, Char, Decimal, F32, F64, FixedBytes, I8, I16, I32, I64, I128, String as Text, U8, U16, U32,
+    U64, U128, Unit, Uuid,
 };
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Schema as ArrowSchema;
@@ -52,6 +53,15 @@ fn any_type(dice: &mut Dice, depth: usize) -> DataType {
             Bytes,
             Unit,
             DataType::FixedBytes(3),
+            DataType::FixedBytes(16),
+            DataType::Uuid,
+            DataType::Decimal(5, 2),
+            DataType::Decimal(38, 38),
+            DataType::TimestampNs,
+            DataType::LocalDateTime,
+            DataType::LocalDateTimeNs,
+            DataType::Date,
+            DataType::Time,
             DataType::Msgpack,
         ];
         return if dice.one_in(2) { dice.pick(&plain) } else { dice.pick(&INTEGERS) };
@@ -106,6 +116,16 @@ fn any_value(dice: &mut Dice, data_type: &DataType) -> Value {
         Unit => Value::Unit,
         DataType::Duration => Value::Duration(std::time::Duration::from_millis(dice.below(5_000) as u64)),
         DataType::Timestamp => Value::Timestamp(dice.below(5_000) as i64 - 2_500),
+        DataType::TimestampNs => Value::TimestampNs(dice.next().cast_signed()),
+        DataType::LocalDateTime => Value::LocalDateTime(dice.next().cast_signed()),
+        DataType::LocalDateTimeNs => Value::LocalDateTimeNs(dice.next().cast_signed()),
+        DataType::Date => Value::Date(dice.next() as i32),
+        DataType::Time => Value::Time((dice.next() % 86_400_000_000_000).cast_signed()),
+        DataType::Uuid => Value::Uuid([dice.below(256) as u8; 16]),
+        DataType::Decimal(precision, scale) => {
+            let limit = 10_i128.pow(u32::from(*precision).min(18));
+            Value::Decimal(i128::from(dice.next().cast_signed()) % limit, *scale)
+        }
         DataType::Msgpack => Value::Msgpack(vec![dice.below(128) as u8]),
         DataType::Option(inner) => Value::Option((!dice.one_in(3)).then(|| Box::new(any_value(dice, inner)))),
         DataType::List(element) => Value::List(many(dice, element)),
@@ -135,16 +155,18 @@ fn any_value(dice: &mut Dice, data_type: &DataType) -> Value {
 /// A wider plain type, or the same one.
 fn wider(dice: &mut Dice, data_type: &DataType) -> DataType {
     dice.pick(match data_type {
-        I8 => &[I8, I16, I32, I64, I128, F32, F64][..],
+        I8 => &[I8, I16, I32, I64, I128, F32, F64, Decimal(3, 0), Decimal(38, 35)][..],
         I16 => &[I16, I32, I128, F32, F64],
         I32 => &[I32, I64, I128, F64],
-        I64 => &[I64, I128],
+        I64 => &[I64, I128, Decimal(38, 18)],
         U8 => &[U8, U16, U32, U64, U128, I16, I32, I64, I128, F32, F64],
         U16 => &[U16, U64, I32, I64, F32, F64],
         U32 => &[U32, U64, I64, F64],
-        U64 => &[U64, U128, I128],
+        U64 => &[U64, U128, I128, Decimal(20, 0)],
         F32 => &[F32, F64],
         Char => &[Char, Text],
+        FixedBytes(16) => &[FixedBytes(16), Uuid],
+        Decimal(5, 2) => &[Decimal(5, 2), Decimal(9, 4), Decimal(38, 35), Decimal(38, 2)],
         same => return same.clone(),
     })
 }
@@ -266,6 +288,16 @@ fn read_as(value: &Value, stored: &DataType, wanted: &DataType) -> Value {
         (Value::Uint(value), _, F64) => Value::F64(*value as f64),
         (Value::F32(value), _, F64) => Value::F64(f64::from(*value)),
         (Value::Uint(value), _, I16 | I32 | I64 | I128) => Value::Int(value.cast_signed()),
+        (Value::Int(value), _, Decimal(_, scale)) => {
+            Value::Decimal(value * 10_i128.pow((*scale).into()), *scale)
+        }
+        (Value::Uint(value), _, Decimal(_, scale)) => {
+            Value::Decimal(value.cast_signed() * 10_i128.pow((*scale).into()), *scale)
+        }
+        (Value::Decimal(value, from), _, Decimal(_, scale)) => {
+            Value::Decimal(value * 10_i128.pow((scale - from).into()), *scale)
+        }
+        (Value::Bytes(bytes), _, Uuid) => Value::Uuid(bytes.clone().try_into().unwrap()),
         (Value::Char(value), _, Text) => Value::String(value.to_string()),
         (same, ..) => same.clone(),
     }

@@ -4,9 +4,16 @@ use crate::model::DataType;
 
 /// Returns whether each value of `from` is a value of the wider plain type `to` (clause EV-5).
 pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Char, F32, F64, String};
+    use DataType::{Char, Decimal, F32, F64, FixedBytes, String, Uuid};
     match (from, to) {
-        (F32, F64) | (Char, String) => true,
+        (F32, F64) | (Char, String) | (FixedBytes(16), Uuid) => true,
+        (Decimal(from, from_scale), Decimal(to, to_scale)) => {
+            // As many digits behind the point, and as many before it.
+            from_scale <= to_scale && from.saturating_sub(*from_scale) <= to.saturating_sub(*to_scale)
+        }
+        (from, Decimal(to, to_scale)) => {
+            bits(from).is_some_and(|(_, bits)| digits(bits) <= to.saturating_sub(*to_scale))
+        }
         (from, F32) => bits(from).is_some_and(|(_, bits)| bits <= 16),
         (from, F64) => bits(from).is_some_and(|(_, bits)| bits <= 32),
         _ => match (bits(from), bits(to)) {
@@ -33,10 +40,21 @@ fn bits(data_type: &DataType) -> Option<(bool, u32)> {
     })
 }
 
+/// Returns how many decimal digits an integer of so many bits may have.
+fn digits(bits: u32) -> u8 {
+    match bits {
+        8 => 3,
+        16 => 5,
+        32 => 10,
+        64 => 20,
+        _ => 39,
+    }
+}
+
 /// Says why `from` does not become `to` by itself.
 pub(super) fn why_not(from: &DataType, to: &DataType) -> String {
     let float = |t: &DataType| matches!(t, DataType::F32 | DataType::F64);
-    let number = |t: &DataType| float(t) || bits(t).is_some();
+    let number = |t: &DataType| float(t) || bits(t).is_some() || matches!(t, DataType::Decimal(..));
     if bits(from).is_some() && float(to) {
         format!("large values would lose digits as {to}")
     } else if number(from) && number(to) {

@@ -1,3 +1,4 @@
 //! What a type of state can and cannot hold.
 
+mod foreign;
 mod unstorable;

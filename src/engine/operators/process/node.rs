@@ -117,7 +117,7 @@ impl<K: Key, A, B, O: Record, P: CoProcess<K, A, B, O>> Steps<K, A, B, O> for Tw
 /// One instance of a process function.
 pub(crate) struct ProcessNode<K: Key, A, B, O: Record, P> {
     uid: OperatorUid,
-    function: P,
+    pub(super) function: P,
     states: Declarations<K>,
     clock: Clock,
     watermark_ms: i64,
@@ -140,8 +140,18 @@ where
         context: &OpenContext<'_>,
     ) -> Result<Box<dyn Operator>> {
         let mut backend = Backend::new(context);
-        states.open(context, &mut backend)?;
-        let logic = Self {
+        let logic = Self::new((function, states), context, &mut backend)?;
+        Ok(Box::new(Stateful::new(logic, backend)))
+    }
+
+    /// Makes an instance whose states are in `backend`.
+    pub(super) fn new(
+        (function, states): (P, Declarations<K>),
+        context: &OpenContext<'_>,
+        backend: &mut Backend,
+    ) -> Result<Self> {
+        states.open(context, backend)?;
+        Ok(Self {
             uid: context.uid.clone(),
             function,
             states,
@@ -150,8 +160,7 @@ where
             out: Emitter::new(),
             sides: Sides::new(context),
             inputs: PhantomData,
-        };
-        Ok(Box::new(Stateful::new(logic, backend)))
+        })
     }
 
     /// Runs the function for a key.

@@ -1,5 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    pitlane_fuzz::caught(|| pitlane_fuzz::keys(input));
-});

@@ -1,0 +1,192 @@
+//! The command line that every job has: `run`, `describe`.
+//!
+//! ```text
+//! run              attempt.rs     in this process, until it ends or a signal or the supervisor wishes so
+//! run --restart    supervisor.rs  attempts as processes of this binary, one after the other
+//! run --detach     detach.rs      either of these in the background
+//! ```
+
+mod attempt;
+mod detach;
+mod exit;
+mod line;
+mod log;
+mod signals;
+mod supervisor;
+
+use self::attempt::Told;
+use self::line::{Line, Parent, Wish};
+use self::log::LogFormat;
+use super::clock::Clock;
+use super::job::{Job, RunOptions, Supervision};
+use super::restart::Restart;
+use crate::control::RunDir;
+use crate::model::OperatorUid;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(version = crate::VERSION, about = "A streaming job; `pitlane` speaks to it while it runs")]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Run(RunArgs),
+    /// Print what the job is made of, as JSON, without opening anything
+    Describe,
+}
+
+/// Run the job until its input ends or it is stopped
+///
+/// Without `--from` it goes on from its last checkpoint or savepoint, if it has one.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    ./job run\n  \
+    ./job run --restart fixed,delay=10s,attempts=5\n  \
+    ./job run --detach --workers 3 --from pitlane-data/flights/savepoints/0000000004-a0001\n  \
+    ./job run --drop-unmatched old-operator\n\n\
+    Signals: SIGTERM and SIGINT end the job after a last checkpoint, a second one ends it at once.\n\n\
+    Exit status: 0 it has ended, or was stopped or cancelled; 2 it could not be started; 73 it failed;\n\
+    71 a newer attempt has taken over; with a supervisor that of the last attempt.")]
+struct RunArgs {
+    /// The savepoint or checkpoint to start from
+    #[arg(long, value_name = "SAVEPOINT")]
+    from: Option<PathBuf>,
+    /// The number of workers; as many as there are cores unless said otherwise
+    #[arg(long, short)]
+    workers: Option<NonZeroUsize>,
+    /// The directory with the checkpoints, savepoints and histories of all jobs
+    #[arg(long, value_name = "DIR", default_value = "pitlane-data", env = "PITLANE_DATA")]
+    data: PathBuf,
+    /// The directory with the sockets of running jobs [default: $PITLANE_RUN_DIR, or one in the user's runtime directory]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Start with no state although the job has some
+    #[arg(long, conflicts_with = "from")]
+    fresh: bool,
+    /// Leave behind the state of an operator that this release does not have; may be given several times
+    #[arg(long, value_name = "UID", value_parser = uid)]
+    drop_unmatched: Vec<OperatorUid>,
+    /// Take a checkpoint every so many milliseconds, instead of what the job says
+    #[arg(long, value_name = "MS")]
+    checkpoint_interval_ms: Option<u64>,
+    /// Restart the job when it fails: never, fixed, exponential or rate, with settings; see --help
+    ///
+    /// A supervisor runs each attempt as a process of its own, which goes on from the last checkpoint. Default: what
+    /// the job says in its code, else never. Strategies, with the values that they have unless they are given:
+    ///   fixed,delay=10s                                 after a delay
+    ///   exponential,first=1s,factor=2,max=1m,reset=1h   after a longer one each time
+    ///   rate,failures=3,per=5m,delay=10s                unless there are too many failures
+    /// Each takes attempts=N too, the most restarts altogether.
+    #[arg(long, value_name = "STRATEGY", num_args = 0..=1, default_missing_value = Restart::ALONE, verbatim_doc_comment)]
+    restart: Option<Restart>,
+    /// Let the job run in the background; print its id once it runs
+    ///
+    /// What it writes goes to a file in the directory `logs` of the job's data.
+    #[arg(long)]
+    detach: bool,
+    /// How to write the log; its levels are those of $PITLANE_LOG or $RUST_LOG, or `info`
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log: LogFormat,
+}
+
+fn uid(text: &str) -> Result<OperatorUid, String> {
+    OperatorUid::new(text).ok_or_else(|| "not an operator uid".to_owned())
+}
+
+impl Job {
+    /// Runs the job's own command line, with the arguments of the process.
+    ///
+    /// `run` runs it, `describe` prints what it is made of, for `pitlane plan`. What the engine tells meanwhile is
+    /// written to standard error, unless the process has a `tracing` subscriber of its own.
+    pub fn main(self) -> ExitCode {
+        self.main_from(std::env::args_os())
+    }
+
+    /// Runs the job's own command line; the first of `args` is the name of the program.
+    ///
+    /// A supervisor and a job in the background are processes of this program with the arguments of this process:
+    /// what they do up to here must be the same.
+    pub fn main_from(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+        ExitCode::from(self.run_command_line(args))
+    }
+
+    /// As [`main_from`](Self::main_from), and returns the exit status.
+    pub fn run_command_line(self, args: impl IntoIterator<Item = OsString>) -> u8 {
+        let cli = match Cli::try_parse_from(args) {
+            Ok(cli) => cli,
+            Err(error) => {
+                // Help and version are answers, anything else could not be done.
+                let status = if error.use_stderr() { exit::REFUSED } else { exit::DONE };
+                let _ = error.print();
+                return status;
+            }
+        };
+        match cli.command {
+            Verb::Run(args) => args.run(self),
+            Verb::Describe => match self.describe() {
+                Ok(description) => {
+                    println!("{}", description.to_json());
+                    exit::DONE
+                }
+                Err(error) => {
+                    let _ = error.report(&mut std::io::stderr());
+                    exit::REFUSED
+                }
+            },
+        }
+    }
+}
+
+impl RunArgs {
+    /// Decides which process of several this is, and does its part; returns the exit status.
+    fn run(self, job: Job) -> u8 {
+        if let Err(wrong) = log::start(self.log) {
+            eprintln!("error: {wrong}");
+            return exit::REFUSED;
+        }
+        let restart = self.restart.unwrap_or_else(|| job.restart_strategy());
+        let launcher = match Line::to_parent() {
+            Some((Parent::Supervisor, line)) => {
+                let Ok(heard) = line.try_clone() else { return exit::FAILED };
+                let mut wishes = heard.hear::<Wish>();
+                let Some(Wish::Begin(supervision)) = wishes.next() else { return exit::FAILED };
+                let told = Told::Supervisor(line, Box::new(wishes));
+                return attempt::run(job, &self.options(supervision), told);
+            }
+            Some((Parent::Launcher, line)) => {
+                detach::leave_session();
+                Some(line)
+            }
+            None if self.detach => return detach::launch(job.name(), &self.data),
+            None => None,
+        };
+        if !restart.is_never() {
+            return supervisor::run(job.name(), restart, launcher.as_ref());
+        }
+        let told = launcher.map_or(Told::Nobody, Told::Launcher);
+        attempt::run(job, &self.options(Supervision::default()), told)
+    }
+
+    fn options(self, supervision: Supervision) -> RunOptions {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        RunOptions {
+            workers: self.workers.map_or(cores, NonZeroUsize::get),
+            data_dir: self.data,
+            run_dir: Some(self.run_dir.unwrap_or_else(|| RunDir::locate().path().to_owned())),
+            from: self.from,
+            fresh: self.fresh,
+            drop_unmatched: self.drop_unmatched,
+            checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
+            supervision,
+            clock: Clock::system(),
+        }
+    }
+}
