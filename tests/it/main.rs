@@ -23,6 +23,11 @@ pub mod outcome;
 #[path = "../../examples/pit_stop/stage.rs"]
 pub mod stage;
 
+// What the fuzzers do with their input.
+#[allow(dead_code, unreachable_pub, reason = "the fuzzers use the rest")]
+#[path = "../../fuzz/src/lib.rs"]
+mod fuzz;
+
 #[cfg(feature = "engine")]
 mod alarm;
 mod bootstrap;
@@ -46,6 +51,7 @@ mod joins;
 mod keys;
 mod layers;
 mod manifest;
+mod mutations;
 #[cfg(feature = "engine")]
 mod operator_state;
 #[cfg(feature = "engine")]

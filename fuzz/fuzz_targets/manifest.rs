@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    pitlane_fuzz::caught(|| pitlane_fuzz::manifest(input));
+});
