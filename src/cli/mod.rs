@@ -5,6 +5,7 @@
 //! calling [`run`].
 
 mod cancel;
+mod consolidate;
 mod describe;
 mod diff;
 mod diff_json;
@@ -54,6 +55,7 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Salvage(salvage::SalvageArgs),
+    Consolidate(consolidate::ConsolidateArgs),
     Get(get::GetArgs),
     Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
@@ -93,6 +95,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Verb::Inspect(args) => inspect::run(args, &mut console),
         Verb::Verify(args) => verify::run(args, &mut console),
         Verb::Salvage(args) => salvage::run(args, &mut console),
+        Verb::Consolidate(args) => consolidate::run(args, &mut console),
         Verb::Get(args) => get::run(args, &mut console),
         Verb::Diff(args) => diff::run(args, &mut console),
         Verb::Plan(args) => plan::run(args, &mut console),

@@ -77,6 +77,23 @@ pub fn tombstone_file_path(
     format!("{STATE}/{ordinal:04}-{operator}/{state}/w{worker:04}.gone.p{part:04}.parquet")
 }
 
+/// Returns the path of the state file or the tombstones that would lie at `path` if there were no layers, in the layer
+/// `layer`.
+///
+/// ```
+/// use pitlane::format::layout::layer_path;
+///
+/// assert_eq!(layer_path("state/w0001.s3.p0000.parquet", 12), "state/w0001.s3.p0000.l00000012.parquet");
+/// assert_eq!(layer_path("state/w0001.s3.p0000.parquet", 0), "state/w0001.s3.p0000.parquet");
+/// ```
+pub fn layer_path(path: &str, layer: u32) -> String {
+    if layer == 0 {
+        return path.to_owned();
+    }
+    let (stem, suffix) = path.strip_suffix(".parquet").map_or((path, ""), |stem| (stem, ".parquet"));
+    format!("{stem}.l{layer:08}{suffix}")
+}
+
 /// Returns the path of the `number`-th file that continues the state file `path`.
 ///
 /// ```

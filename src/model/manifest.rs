@@ -6,7 +6,7 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The logical time that a checkpoint closes.
@@ -283,6 +283,44 @@ impl StateEntry {
     /// If `file` is not one of this state's files: a manifest that was read has only valid indices.
     pub fn schema_of(&self, file: &FileEntry) -> &Schema {
         &self.schemas[file.schema]
+    }
+
+    /// Returns the position of a schema, which is added if it is not there yet.
+    pub fn schema_index(&mut self, schema: &Schema) -> usize {
+        let known = self.schemas.iter().position(|known| known.is_same(schema));
+        known.unwrap_or_else(|| {
+            self.schemas.push(schema.clone());
+            self.schemas.len() - 1
+        })
+    }
+
+    /// Makes `schema` that of the job that writes the image: the first one. Files keep theirs.
+    pub fn lead_with(&mut self, schema: &Schema) {
+        let index = self.schema_index(schema);
+        self.schemas[..=index].rotate_right(1);
+        self.schemas[0] = schema.clone();
+        for file in &mut self.files {
+            match file.schema {
+                own if own == index => file.schema = 0,
+                own if own < index => file.schema += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Leaves out the schemas, other than the first, that no file has.
+    pub fn forget_schemas(&mut self) {
+        for index in (1..self.schemas.len()).rev() {
+            if self.files.iter().all(|file| file.schema != index) {
+                self.schemas.remove(index);
+                self.files.iter_mut().filter(|file| file.schema > index).for_each(|file| file.schema -= 1);
+            }
+        }
+    }
+
+    /// Returns the layers that have files, from the oldest to the newest.
+    pub fn layers(&self) -> BTreeSet<u32> {
+        self.all_files().map(|file| file.layer).collect()
     }
 
     /// Returns the number of rows under each schema version, oldest first.

@@ -4,8 +4,11 @@
 //! are checked when they are first read. Nothing needs a savepoint in memory.
 
 pub mod catalog;
+mod consolidate;
 mod get;
+mod layer_writer;
 mod layers;
+mod merge;
 mod new;
 mod salvage;
 mod scan;
@@ -19,11 +22,13 @@ mod writer;
 #[cfg(feature = "engine")]
 pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
+pub use consolidate::{consolidate, consolidate_to};
 pub use get::Found;
+pub use layer_writer::{LayerFiles, LayerOf, LayerWriter};
+pub(crate) use merge::{Merge, Place};
 pub use new::{KeyedColumns, SavepointWriter};
 pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to};
 pub use scan::{Batches, Scan, ScanBatch};
-pub(crate) use sort::{Merge, Place};
 pub use state_file::{RowGroup, StateFile};
 pub use take_over::Taken;
 pub use verify::{Depth, Problem, Report, verify};
@@ -51,6 +56,8 @@ type Parse = fn(&[u8], &str) -> Result<(Manifest, SavepointId)>;
 pub struct Savepoint {
     store: Arc<dyn Store>,
     dir: String,
+    /// The name of the directory, if it is known.
+    name: Option<String>,
     /// The directory that `dir` is in, and the store that has it: where files lie that other checkpoints keep.
     beside: Option<(Arc<dyn Store>, String)>,
     id: SavepointId,
@@ -88,6 +95,8 @@ impl Savepoint {
             _ => Error::Io { action: "open", path: shown(path), source },
         })?;
         let mut savepoint = Self::read(Arc::new(store), "", parse)?;
+        savepoint.name =
+            path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
         if savepoint.manifest.files().any(|file| file.base.is_some()) {
             let parent = path.join("..");
             let parent = LocalStore::open(&parent).map_err(Error::io("open", shown(&parent)))?;
@@ -107,9 +116,10 @@ impl Savepoint {
 
     fn read(store: Arc<dyn Store>, dir: &str, parse: Parse) -> Result<Self> {
         let (manifest, id) = read_manifest(store.as_ref(), dir, parse)?;
-        let parent = dir.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let (parent, name) = dir.rsplit_once('/').unwrap_or(("", dir));
         let beside = (!dir.is_empty()).then(|| (store.clone(), parent.to_owned()));
-        Ok(Self { store, dir: dir.to_owned(), beside, id, manifest: Arc::new(manifest) })
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        Ok(Self { store, dir: dir.to_owned(), name, beside, id, manifest: Arc::new(manifest) })
     }
 
     /// Returns the short id.
@@ -120,6 +130,11 @@ impl Savepoint {
     /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Returns the name of the directory that it lies in; `None` for the root of a store.
+    pub fn directory_name(&self) -> Option<String> {
+        self.name.clone()
     }
 
     /// Shows where the savepoint is, for messages.
@@ -182,6 +197,12 @@ impl Savepoint {
             }
         }
         StateFile::open_covered(store.as_ref(), &path, columns, file, covers)
+    }
+
+    /// Opens a file as it is, whatever newer layers have.
+    fn open_alone(&self, file: &FileEntry, columns: StateColumns) -> Result<StateFile> {
+        let (store, path) = self.locate(file)?;
+        StateFile::open(store.as_ref(), &path, columns, file)
     }
 
     /// Returns the store that has a file, and its path there.

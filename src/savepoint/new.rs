@@ -2,9 +2,11 @@
 //!
 //! Values of Rust types come in by `SavepointWriter::keyed_state`, which is beside the code that knows them.
 
-use super::sort::{Merge, Sorter, Target};
+use super::merge::{Merge, Rows};
+use super::sort::{Sorter, Target};
 use super::{Savepoint, StateColumns, publish, seal};
 use crate::error::{Error, JobProblem, Result, shown};
+use crate::format::layout;
 use crate::model::{
     DataType, Epoch, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry, OperatorUid,
     Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem, type_problem,
@@ -92,7 +94,7 @@ impl Drop for Shared {
 }
 
 /// Checks that a directory has no files.
-pub(super) fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
+fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
     match store.list(dir).map_err(Error::io("list", store.describe(dir)))?.is_empty() {
         true => Ok(()),
         false => Err(Error::ImageExists { path: store.describe(dir) }),
@@ -100,10 +102,41 @@ pub(super) fn check_empty(store: &dyn Store, dir: &str) -> Result<()> {
 }
 
 /// Removes what was written into a directory that was empty before, and in which nothing was published.
-pub(super) fn abandon(store: &dyn Store, dir: &str) {
+fn abandon(store: &dyn Store, dir: &str) {
     for path in store.list(dir).unwrap_or_default() {
         // Something failed before; that this fails too is nothing new, and the files are no savepoint.
         let _ = store.delete(&path);
+    }
+}
+
+impl Savepoint {
+    /// Writes another image in place of this one, in the directory `dir` of a store, which has no files: those of its
+    /// states are written by `write`, which returns the manifest that goes with them.
+    pub(super) fn write_anew(
+        &self,
+        store: Arc<dyn Store>,
+        dir: &str,
+        write: impl FnOnce(&Arc<dyn Store>) -> Result<Manifest>,
+    ) -> Result<Self> {
+        check_empty(store.as_ref(), dir)?;
+        let sealed = write(&store).and_then(|manifest| {
+            let sealed = seal(&manifest);
+            super::check_sealed(&sealed, &store.describe(dir))?;
+            self.copy_marker(store.as_ref(), dir)?;
+            Ok(sealed)
+        });
+        let sealed = sealed.inspect_err(|_| abandon(store.as_ref(), dir))?;
+        publish(store.as_ref(), dir, &sealed)?;
+        Self::open_in(store, dir)
+    }
+
+    /// Says of another image, too, that the sinks' transactions are committed.
+    fn copy_marker(&self, store: &dyn Store, dir: &str) -> Result<()> {
+        if self.store.open(&layout::join(&self.dir, layout::COMMITTED)).is_err() {
+            return Ok(());
+        }
+        let path = layout::join(dir, layout::COMMITTED);
+        store.create_new(&path, b"").map_err(Error::io("write", store.describe(&path)))
     }
 }
 
@@ -260,14 +293,11 @@ impl SavepointWriter {
             max_parallelism: self.max_parallelism,
         };
         let target = Target {
+            rows: Rows { columns, uid, state, merge: None },
             store: self.shared.store.clone(),
             dir: self.shared.dir.clone(),
-            columns,
-            uid,
-            state,
             ordinal,
             version: schema.version,
-            merge: None,
             roll_at: None,
         };
         Ok(KeyedColumns { sorter: Sorter::new(target, BUDGET_BYTES), schema, shared: self.shared.clone() })
@@ -366,19 +396,20 @@ impl KeyedColumns {
     /// [`StateWriter::roll_at`](super::StateWriter::roll_at).
     #[must_use]
     pub fn roll_at(mut self, size_bytes: u64, rows: u64) -> Self {
-        self.sorter.target().roll_at = Some((size_bytes, rows));
+        self.sorter.target.roll_at = Some((size_bytes, rows));
         self
     }
 
     /// Makes one value of those that have the same key, instead of refusing them.
     pub(crate) fn merge(mut self, merge: Box<dyn Merge>) -> Self {
-        self.sorter.target().merge = Some(merge);
+        self.sorter.target.rows.merge = Some(merge);
         self
     }
 
     /// Returns whose state it is, for messages.
     pub(crate) fn owner(&self) -> (&OperatorUid, &StateName) {
-        self.sorter.owner()
+        let rows = &self.sorter.target.rows;
+        (&rows.uid, &rows.state)
     }
 
     /// Adds rows: keys and values as [`array_of`](crate::model::array_of) makes them of their types.
@@ -396,9 +427,9 @@ impl KeyedColumns {
     /// # Errors
     ///
     /// [`Error::DuplicateKey`]; [`Error::Io`].
-    pub fn finish(mut self) -> Result<()> {
-        let target = self.sorter.target();
-        let (uid, state, key) = (target.uid.clone(), target.state.clone(), target.columns.key.clone());
+    pub fn finish(self) -> Result<()> {
+        let Rows { uid, state, columns, .. } = &self.sorter.target.rows;
+        let (uid, state, key) = (uid.clone(), state.clone(), columns.key.clone());
         let files = self.sorter.finish()?;
         let mut states = self.shared.states();
         states.open.retain(|open| *open != (uid.clone(), state.clone()));

@@ -5,9 +5,9 @@
 //! layer has lost rows, older ones of the same key groups may be out of date, and are left out too.
 
 use super::verify_rows::{odd_value, overlapping};
-use super::{Savepoint, StateColumns, StateFile, StateFileWriter, check_sealed, new, publish, seal};
+use super::{Savepoint, StateColumns, StateFile, StateFileWriter, new};
 use crate::error::{Error, Result, shown};
-use crate::format::{KeyColumn, layout};
+use crate::format::KeyColumn;
 use crate::model::{
     FileEntry, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateKind,
     StateName,
@@ -90,17 +90,10 @@ pub struct Loss {
 /// [`Error::ImageExists`] if there is something in the directory; [`Error::Io`] if the new savepoint cannot be
 /// written. What cannot be read is lost, and no error.
 pub fn salvage(damaged: &Savepoint, store: Arc<dyn Store>, dir: &str) -> Result<Salvaged> {
-    new::check_empty(store.as_ref(), dir)?;
     let mut losses = Vec::new();
-    let sealed = write_sound(damaged, store.as_ref(), dir, &mut losses).and_then(|manifest| {
-        let sealed = seal(&manifest);
-        check_sealed(&sealed, &store.describe(dir))?;
-        copy_marker(damaged, store.as_ref(), dir)?;
-        Ok(sealed)
-    });
-    let sealed = sealed.inspect_err(|_| new::abandon(store.as_ref(), dir))?;
-    publish(store.as_ref(), dir, &sealed)?;
-    Ok(Salvaged { savepoint: Savepoint::open_in(store, dir)?, from: damaged.id.clone(), losses })
+    let savepoint =
+        damaged.write_anew(store, dir, |store| write_sound(damaged, store.as_ref(), dir, &mut losses))?;
+    Ok(Salvaged { savepoint, from: damaged.id.clone(), losses })
 }
 
 /// Does what [`salvage`] does, into a local directory, which appears.
@@ -112,15 +105,6 @@ pub fn salvage_to(damaged: &Savepoint, new: impl AsRef<Path>) -> Result<Salvaged
     let new = new.as_ref();
     let store = LocalStore::create_root(new).map_err(Error::io("create", shown(new)))?;
     salvage(damaged, Arc::new(store), "")
-}
-
-/// Says of the new savepoint, too, that the sinks' transactions are committed.
-fn copy_marker(damaged: &Savepoint, store: &dyn Store, dir: &str) -> Result<()> {
-    if damaged.store.open(&layout::join(&damaged.dir, layout::COMMITTED)).is_err() {
-        return Ok(());
-    }
-    let path = layout::join(dir, layout::COMMITTED);
-    store.create_new(&path, b"").map_err(Error::io("write", store.describe(&path)))
 }
 
 /// Writes the sound rows of all states; returns the manifest that they want.
@@ -142,24 +126,14 @@ fn write_sound(
             let (files, tombstones) =
                 Saver { damaged, state, store, dir, losses: &mut lost, stale }.save()?;
             state.tombstones = tombstones;
-            replace_files(state, files);
+            state.files = files;
+            state.forget_schemas();
             if !lost.is_empty() {
                 losses.push(StateLoss { uid: uid.clone(), state: state.name.clone(), losses: lost });
             }
         }
     }
     Ok(manifest)
-}
-
-/// Puts new files in place of the old ones, and leaves schemas out that none has any more.
-fn replace_files(state: &mut StateEntry, files: Vec<FileEntry>) {
-    state.files = files;
-    for index in (1..state.schemas.len()).rev() {
-        if state.files.iter().all(|file| file.schema != index) {
-            state.schemas.remove(index);
-            state.files.iter_mut().filter(|file| file.schema > index).for_each(|file| file.schema -= 1);
-        }
-    }
 }
 
 /// Saves one state.

@@ -97,8 +97,19 @@ fn every_verb_has_help_with_examples() {
     let place = Place::new();
     let help = place.run(&["--help"]);
     assert_eq!((help.status, help.err.as_str()), (0, ""));
-    let verbs =
-        ["list", "savepoint", "stop", "cancel", "inspect", "verify", "salvage", "get", "diff", "plan"];
+    let verbs = [
+        "list",
+        "savepoint",
+        "stop",
+        "cancel",
+        "inspect",
+        "verify",
+        "salvage",
+        "consolidate",
+        "get",
+        "diff",
+        "plan",
+    ];
     for verb in verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"]]) {
         let help = place.run(&[verb.as_slice(), &["--help"]].concat());
         assert_eq!(help.status, 0);
@@ -204,6 +215,28 @@ fn salvage_shows_what_was_lost_and_answers_with_its_status() {
     let hopeless = place.run(&["salvage", "DIR/one", "DIR/none", "--trust-manifest"]);
     assert_eq!(hopeless.status, 2);
     assert!(!hopeless.err.contains("--trust-manifest"), "{}", hopeless.err);
+}
+
+#[test]
+fn consolidate_makes_one_savepoint_of_a_checkpoint_in_layers() {
+    let place = Place::new();
+    let checkpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/v1/layers/savepoint");
+    let done = place.run(&["consolidate", checkpoint, "DIR/whole"]);
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    let (status, json) = place.json(&["consolidate", checkpoint, "DIR/again"]);
+    let rows = &json["rows"];
+    assert_eq!((status, &json["layers"]), (0, &3.into()));
+    assert!(done.out.starts_with(&format!("DIR/whole: {rows} rows, ")), "{}", done.out);
+    assert!(done.out.contains(" KiB, made of 3 layers; savepoint "), "{}", done.out);
+    assert_eq!(place.run(&["verify", "DIR/whole"]).status, 0);
+    assert_eq!(place.run(&["diff", checkpoint, "DIR/whole"]).status, 0, "the same state");
+    let taken = place.run(&["consolidate", checkpoint, "DIR/whole"]);
+    assert_eq!((taken.status, taken.out.as_str()), (2, ""));
+    assert!(
+        taken.err.starts_with("error: cannot write a savepoint to DIR/whole: found a dir"),
+        "{}",
+        taken.err
+    );
 }
 
 #[test]

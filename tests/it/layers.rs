@@ -19,33 +19,33 @@ use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const GROUPS: u16 = 8;
+pub(crate) const GROUPS: u16 = 8;
 
 /// What a layer does to some keys: writes a number, under schema version 1 (u32) or 2 (u64), or removes it.
 #[derive(Clone, Copy, Debug)]
-enum Change {
+pub(crate) enum Change {
     V1(u32),
     V2(u64),
     Gone,
 }
 
-type Layer = BTreeMap<u32, Change>;
+pub(crate) type Layer = BTreeMap<u32, Change>;
 
-fn groups() -> MaxParallelism {
+pub(crate) fn groups() -> MaxParallelism {
     MaxParallelism::new(GROUPS).unwrap()
 }
 
-fn schema(version: u32) -> Schema {
+pub(crate) fn schema(version: u32) -> Schema {
     let data_type = if version == 1 { DataType::U32 } else { DataType::U64 };
     Schema { version: SchemaVersion(version), data_type }
 }
 
-fn group_of(key: u32) -> KeyGroup {
+pub(crate) fn group_of(key: u32) -> KeyGroup {
     KeyGroup::of(&key.to_be_bytes(), groups())
 }
 
 /// What a state in these layers holds.
-fn content(layers: &[Layer]) -> BTreeMap<u32, u64> {
+pub(crate) fn content(layers: &[Layer]) -> BTreeMap<u32, u64> {
     let mut content = BTreeMap::new();
     for (key, change) in layers.iter().flatten() {
         match change {
@@ -59,7 +59,7 @@ fn content(layers: &[Layer]) -> BTreeMap<u32, u64> {
 
 /// Writes a checkpoint, or a savepoint if there is one layer: each layer in a file for each schema and half of the key
 /// groups.
-fn write(layers: &[Layer], stride: u16) -> MemoryStore {
+pub(crate) fn write(layers: &[Layer], stride: u16) -> MemoryStore {
     let store = MemoryStore::new();
     let (uid, name) = (OperatorUid::new("visits").unwrap(), StateName::new("counts").unwrap());
     let mut state = StateEntry {
@@ -117,7 +117,7 @@ fn write(layers: &[Layer], stride: u16) -> MemoryStore {
     store
 }
 
-fn manifest(state: StateEntry) -> Manifest {
+pub(crate) fn manifest(state: StateEntry) -> Manifest {
     Manifest {
         kind: if state.is_layered() { ImageKind::Checkpoint } else { ImageKind::Savepoint },
         created_ms: 1,
@@ -144,11 +144,11 @@ fn manifest(state: StateEntry) -> Manifest {
     }
 }
 
-fn open(store: &MemoryStore) -> Savepoint {
+pub(crate) fn open(store: &MemoryStore) -> Savepoint {
     Savepoint::open_in(Arc::new(store.clone()), "").unwrap()
 }
 
-fn counts(savepoint: &Savepoint) -> StateView<'_> {
+pub(crate) fn counts(savepoint: &Savepoint) -> StateView<'_> {
     savepoint.operator("visits").unwrap().state("counts").unwrap()
 }
 
@@ -188,7 +188,7 @@ fn a_change() -> impl Strategy<Value = Change> {
     prop_oneof![(0..9_u32).prop_map(Change::V1), (0..9_u64).prop_map(Change::V2), Just(Change::Gone),]
 }
 
-fn a_history() -> impl Strategy<Value = Vec<Layer>> {
+pub(crate) fn a_history() -> impl Strategy<Value = Vec<Layer>> {
     let first = proptest::collection::btree_map(0..60_u32, (0..9_u32).prop_map(Change::V1), 0..60);
     let layer = proptest::collection::btree_map(0..60_u32, a_change(), 0..30);
     (first, proptest::collection::vec(layer, 0..5)).prop_map(|(first, mut layers)| {
@@ -269,7 +269,7 @@ proptest! {
     }
 }
 
-fn three_layers() -> Vec<Layer> {
+pub(crate) fn three_layers() -> Vec<Layer> {
     let first = (0..20).map(|key| (key, Change::V1(key))).collect();
     let second = [(3, Change::V2(30)), (4, Change::Gone), (77, Change::Gone)].into();
     let third = [(3, Change::Gone), (4, Change::V2(40))].into();
@@ -354,7 +354,7 @@ fn shared() -> MemoryStore {
     store
 }
 
-fn read(savepoint: &Savepoint) -> BTreeMap<u32, u64> {
+pub(crate) fn read(savepoint: &Savepoint) -> BTreeMap<u32, u64> {
     let rows = counts(savepoint).rows::<u32, u64>(Chain::current(2)).unwrap();
     rows.collect::<Result<_, _>>().unwrap()
 }

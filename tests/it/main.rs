@@ -38,6 +38,7 @@ mod checkpoints;
 mod cli;
 mod cli_jobs;
 mod columns;
+mod consolidate;
 mod crash;
 mod damage;
 mod derive;
