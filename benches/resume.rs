@@ -214,6 +214,6 @@ impl SinkWriter<Event> for FirstWriter {
     }
 
     fn prepare(&mut self, _epoch: u64) -> pitlane::Result<Prepare> {
-        Ok(Box::new(|| Ok(None)))
+        Ok(Box::new(|| Ok(Vec::new())))
     }
 }

@@ -382,7 +382,9 @@ impl Error {
                     .to_owned()
             }
             Self::Record { .. } => {
-                "mend it and run the job again, which goes on from its last image".to_owned()
+                "mend it and run the job again, which goes on from its last image; or let the source pass bad records over \
+                 (`skip_bad_records`) or hand them out as a stream (`bad_records`)"
+                    .to_owned()
             }
             Self::InputChanged { .. } => {
                 "files must not change once they have their name: put what was added into a file of its own".to_owned()

@@ -235,7 +235,7 @@ impl SinkWriter<Event> for Count {
     }
 
     fn prepare(&mut self, _epoch: u64) -> pitlane::Result<Prepare> {
-        Ok(Box::new(|| Ok(None)))
+        Ok(Box::new(|| Ok(Vec::new())))
     }
 }
 

@@ -299,6 +299,7 @@ fn publish<C: Case>(store: &Arc<dyn Store>, file: pitlane::model::FileEntry) {
         operators: vec![OperatorEntry {
             uid: OperatorUid::new("op").expect("a name"),
             kind: "bench".to_owned(),
+            traits: Default::default(),
             states: vec![state],
         }],
         migrations: Vec::new(),

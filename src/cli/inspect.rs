@@ -3,7 +3,9 @@
 use super::named::NamedArgs;
 use super::text::{Table, counted, grouped, share, size, time_of, watermark};
 use super::{Answer, Console, Outcome, inspect_state, place, sql};
-use crate::model::{ImageKind, Manifest, OperatorEntry, SourceEntry, SourcePosition, StateEntry};
+use crate::model::{
+    Delivery, ImageKind, Manifest, OperatorEntry, SourceEntry, SourcePosition, StateEntry, TimeBasis,
+};
 use crate::savepoint::{Savepoint, StateView};
 use serde_json::{Value as Json, json};
 use std::io;
@@ -32,7 +34,8 @@ const EXAMPLES: &str = "Examples:
 const JSON_HELP: &str = "Print JSON: {path, id, kind, created_ms, writer, job, release, branch, attempt, epoch, parent or null, labels,
   max_parallelism, parallelism, rows, size_bytes,
   sources: [{uid, watermark_ms or null, positions: [{split, offset, records, finished, watermark_ms or null}]}],
-  operators: [{uid, kind, states: [{name, kind, key or null, rows, size_bytes,
+  operators: [{uid, kind, time: event | ingestion | processing or null, delivery: exactly-once | at-least-once or null,
+    states: [{name, kind, key or null, rows, size_bytes,
     schemas: [{version, type, rows}], files: [{path, rows, size_bytes, schema}], sql or null}]}]}
 The first of the schemas is the one of the job that wrote the savepoint; a file's schema is a position in them.
 Of a state in layers, rows are at most so many; its files have a layer, and there are tombstones, as files.";
@@ -68,6 +71,11 @@ fn overview(savepoint: &Savepoint, console: &mut Console<'_>) -> io::Result<()> 
     }
     states(manifest).write(console.out, "")?;
     writeln!(console.out, "total       {}", total(manifest))?;
+    for operator in &manifest.operators {
+        for warning in operator.traits.warnings() {
+            writeln!(console.out, "warning     operator `{}` {warning}", operator.uid)?;
+        }
+    }
     let states = savepoint.operators().flat_map(|operator| operator.states());
     let largest = states.reduce(|a, b| if b.entry().rows() > a.entry().rows() { b } else { a });
     match largest.and_then(|state| sql::select(&state)) {
@@ -235,7 +243,13 @@ fn source_document(source: &SourceEntry) -> Json {
 
 fn operator_document<'a>(operator: &OperatorEntry, states: impl Iterator<Item = StateView<'a>>) -> Json {
     let states: Vec<_> = states.map(|state| state_document(&state)).collect();
-    json!({ "uid": operator.uid.as_str(), "kind": operator.kind, "states": states })
+    json!({
+        "uid": operator.uid.as_str(),
+        "kind": operator.kind,
+        "time": operator.traits.time.map(TimeBasis::as_str),
+        "delivery": operator.traits.delivery.map(Delivery::as_str),
+        "states": states,
+    })
 }
 
 fn state_document(state: &StateView<'_>) -> Json {

@@ -43,7 +43,8 @@ Exit status: 0 the job can start; 1 it cannot, or a decision is needed; 2 it cou
 
 const JSON_HELP: &str = "Print JSON: {verdict: ready | decision-needed | refused, savepoint: {job, release},
   job: {job, release}, max_parallelism, asked_max_parallelism, workers, needless_drops: [uid],
-  operators: [{uid, kind, in_job, lookalike, states: [{name,
+  operators: [{uid, kind, in_job, time: event | ingestion | processing or null,
+    delivery: exactly-once | at-least-once or null, warnings: [text], lookalike, states: [{name,
     outcome: new | stored | refused | unmatched | dropped, rows, to, schemas: [{from, rows,
       way: as-is | automatic | migrate | refused, changes: [{place, kind, text}], steps: [{name, from, to}]}]}]}]}";
 

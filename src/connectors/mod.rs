@@ -1,8 +1,8 @@
 //! Where records come from and where they go.
 //!
 //! A [`Source`] is made of splits, such as files, which are read side by side; how far each was read is state.
-//! A [`Sink`] works in two phases: what it wrote during an epoch becomes visible only when the epoch is
-//! committed.
+//! A [`Sink`] works in two phases: what it wrote during an epoch becomes visible only when the epoch is committed; or
+//! it says by name that it does not.
 
 mod bad;
 mod file_sink;
@@ -10,14 +10,14 @@ mod files;
 mod generator;
 
 pub use bad::BadRecord;
-pub use file_sink::{FileFormat, FileSink};
+pub use file_sink::{Encoder, FileSink, Output, TextFormat, WriteCsv, WriteFormat, WriteJson, WriteParquet};
 pub use files::{
     Csv, CsvFiles, FileSource, Json, JsonLines, Parquet, ParquetFiles, ReadFormat, Text, TextLines,
 };
 pub use generator::Generator;
 
 use crate::error::Result;
-use crate::model::{JobName, OperatorUid, Progress, SourcePosition};
+use crate::model::{Delivery, JobName, OperatorUid, Progress, SourcePosition};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -52,9 +52,36 @@ pub trait Source: Clone + Send + 'static {
         position: Option<&SourcePosition>,
     ) -> Result<Box<dyn SplitReader<Self::Item>>>;
 
+    /// Returns how the splits are gone through; all side by side unless said otherwise.
+    fn order(&self) -> SplitOrder {
+        SplitOrder::default()
+    }
+
     /// Returns how much there is in a split, in a unit that stays the same while the split does; none if it has no end.
+    ///
+    /// A split that was read to its end and has another size later stops the job.
     fn size(&self, _split: &str) -> Option<u64> {
         None
+    }
+}
+
+/// How the splits of a source are gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitOrder {
+    /// How often to look for new splits, for ever; none if there are only those of the start.
+    pub discover: Option<Duration>,
+    /// The most splits that one worker reads side by side; the first ones by name.
+    pub at_once: usize,
+    /// Whether no event of a split is before those of splits whose names come earlier: then a split that is not begun
+    /// does not hold the watermark back.
+    pub ascending: bool,
+    /// Whether a split that was read to its end and then removed is forgotten: one that appears under its name is read.
+    pub forget_removed: bool,
+}
+
+impl Default for SplitOrder {
+    fn default() -> Self {
+        Self { discover: None, at_once: usize::MAX, ascending: false, forget_removed: false }
     }
 }
 
@@ -118,7 +145,8 @@ pub struct SinkContext {
     pub partition: u32,
 }
 
-/// Where records go, exactly once: written under a transaction, visible when it is committed.
+/// Where records go: exactly once, written under a transaction and visible when it is committed; or as the sink says
+/// of its [delivery](Self::delivery).
 pub trait Sink<T>: Clone + Send + 'static {
     /// Opens the sink for one worker.
     ///
@@ -141,12 +169,17 @@ pub trait Sink<T>: Clone + Send + 'static {
     /// If the place cannot be read or written.
     fn abort_others(&self, context: &SinkContext, listed: &[Transaction]) -> Result<()>;
 
+    /// Returns how often a record may be there after failures; each once unless said otherwise.
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
+    }
+
     /// Returns where it writes, for people.
     fn describe(&self) -> String;
 }
 
-/// The work that makes a transaction durable, done outside the worker.
-pub type Prepare = Box<dyn FnOnce() -> Result<Option<Transaction>> + Send>;
+/// The work that makes the output of an epoch durable, done outside the worker.
+pub type Prepare = Box<dyn FnOnce() -> Result<Vec<Transaction>> + Send>;
 
 /// A sink that is being written to by one worker.
 pub trait SinkWriter<T> {
@@ -157,12 +190,20 @@ pub trait SinkWriter<T> {
     /// If it cannot be encoded or written.
     fn write(&mut self, record: &T) -> Result<()>;
 
-    /// Closes the transaction of `epoch`; the returned work makes it durable and says what it is, if it holds
-    /// anything.
+    /// Hears that there are no more records for now.
     ///
     /// # Errors
     ///
-    /// If the transaction cannot be closed.
+    /// If what was written cannot be handed on.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Closes the transactions of `epoch`; the returned work makes them durable and says what they are.
+    ///
+    /// # Errors
+    ///
+    /// If a transaction cannot be closed.
     fn prepare(&mut self, epoch: u64) -> Result<Prepare>;
 }
 

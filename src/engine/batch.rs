@@ -6,14 +6,46 @@
 
 use super::cluster::codec::{self, CodecError};
 use crate::connectors::Record;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::any::Any;
 use timely::bytes::arc::{Bytes, BytesMut};
 
-/// The watermark of a sender that holds none back: idle, or at the end of its input.
+/// The watermark of a sender at the end of its input.
 pub(crate) const NONE_HELD: i64 = i64::MAX;
 /// The watermark of a sender that has not seen an event time yet.
 pub(crate) const BEFORE_ALL: i64 = i64::MIN;
+
+/// How far event time has come for somebody, and whether others are to wait for him.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) ms: i64,
+    pub(crate) idle: bool,
+}
+
+impl Mark {
+    pub(crate) const BEFORE_ALL: Self = Self::at(BEFORE_ALL);
+
+    pub(crate) const fn at(ms: i64) -> Self {
+        Self { ms, idle: false }
+    }
+
+    /// Returns the watermark of what belongs to somebody who has come this far: nothing before it counts any more.
+    pub(crate) fn lift(self, own_ms: Option<i64>) -> Option<i64> {
+        let has_come = self.ms != BEFORE_ALL && self.ms != NONE_HELD;
+        if has_come { own_ms.max(Some(self.ms)) } else { own_ms }
+    }
+
+    /// Returns how far all of them together have come: the least of those that are not idle.
+    ///
+    /// If all are idle, the greatest: those behind it hold nobody back, whichever of them was idle first. Who is at the
+    /// end of his input does not count as long as there is anybody else.
+    pub(crate) fn of_all(marks: impl Iterator<Item = Self> + Clone) -> Self {
+        let open = || marks.clone().filter(|mark| mark.ms != NONE_HELD);
+        let active = open().filter(|mark| !mark.idle).map(|mark| mark.ms).min();
+        let idle = || open().map(|mark| mark.ms).max().map(|ms| Self { ms, idle: true });
+        active.map(Self::at).or_else(idle).unwrap_or(Self::at(NONE_HELD))
+    }
+}
 
 /// A run of records from one sender to one worker.
 #[derive(Clone)]
@@ -24,14 +56,16 @@ pub(crate) struct Batch {
     pub(crate) to: u32,
     /// The sender's watermark once these records are through, in milliseconds.
     pub(crate) watermark_ms: i64,
+    /// Whether the sender has had nothing for so long that nobody is to wait for it.
+    pub(crate) idle: bool,
     /// The records, if it is not a mere header.
     pub(crate) records: Option<Payload>,
 }
 
 impl Batch {
-    /// Makes a batch that carries nothing but a watermark.
-    pub(crate) fn header(from: u32, to: u32, watermark_ms: i64) -> Self {
-        Self { from, to, watermark_ms, records: None }
+    /// Makes a batch that carries nothing but how far its sender is.
+    pub(crate) fn header(from: u32, to: u32, mark: Mark) -> Self {
+        Self { from, to, watermark_ms: mark.ms, idle: mark.idle, records: None }
     }
 
     /// Returns the number of records.

@@ -3,6 +3,7 @@
 //! A thread beside the workers. It speaks to them through worker 0, which broadcasts commands and hears all
 //! reports, so that the same code serves several processes. One image is under way at a time.
 
+use super::batch::Mark;
 use super::board::{Board, JobFacts};
 use super::checkpoints::{Due, Schedule};
 use super::graph::Role;
@@ -491,6 +492,11 @@ impl Coordinator {
                 let mut positions: Vec<SourcePosition> =
                     parts.iter().flat_map(|p| p.positions.clone()).collect();
                 positions.sort_by(|a, b| a.split.cmp(&b.split));
+                // Nobody waited for those that are idle: what is late for the source is late for them too.
+                let mark = Mark::of_all(parts.iter().filter_map(|part| part.mark));
+                let idle =
+                    positions.iter_mut().filter(|p| parts.iter().any(|part| part.idle.contains(&p.split)));
+                idle.for_each(|position| position.watermark_ms = mark.lift(position.watermark_ms));
                 sources.push(SourceEntry { uid: description.uid.clone(), positions });
             }
             let states = description.states.iter().map(|state| {
@@ -516,6 +522,7 @@ impl Coordinator {
             operators.push(OperatorEntry {
                 uid: description.uid.clone(),
                 kind: description.kind.clone(),
+                traits: description.traits,
                 states: states.collect(),
             });
         }

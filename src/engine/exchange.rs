@@ -26,6 +26,8 @@ impl timely::Accountable for Batches {
 
 /// The header of a batch between processes: sender, destination, watermark, number of records, bytes that follow.
 const HEADER: usize = 32;
+/// Beside the destination: the sender is idle.
+const IDLE: u32 = 1 << 31;
 /// In place of the number of records of a batch that is a mere header.
 const NO_RECORDS: u64 = u64::MAX;
 
@@ -51,7 +53,7 @@ impl ContainerBytes for Batches {
                 // Whoever takes the records of this one finds that they are none, and ends the attempt.
                 let records =
                     Some(Payload::Encoded { count: usize::MAX, bytes: BytesMut::from(Vec::new()).freeze() });
-                batches.push(Batch { from: u32::MAX, to: 0, watermark_ms: BEFORE_ALL, records });
+                batches.push(Batch { from: u32::MAX, to: 0, watermark_ms: BEFORE_ALL, idle: false, records });
                 break;
             };
             batches.push(batch);
@@ -69,7 +71,8 @@ impl ContainerBytes for Batches {
             let records = encoded(batch);
             let length = records.map_or(0, |(_, bytes)| bytes.len());
             header[..4].copy_from_slice(&batch.from.to_le_bytes());
-            header[4..8].copy_from_slice(&batch.to.to_le_bytes());
+            let to = batch.to | if batch.idle { IDLE } else { 0 };
+            header[4..8].copy_from_slice(&to.to_le_bytes());
             header[8..16].copy_from_slice(&batch.watermark_ms.to_le_bytes());
             header[16..24]
                 .copy_from_slice(&records.map_or(NO_RECORDS, |(count, _)| count as u64).to_le_bytes());
@@ -97,7 +100,8 @@ fn read_batch(bytes: &mut Bytes) -> Option<Batch> {
     let count = number(16);
     let records = (count != NO_RECORDS)
         .then(|| Payload::Encoded { count: count as usize, bytes: body.extract_to(length) });
-    Some(Batch { from: half(0), to: half(4), watermark_ms: number(8) as i64, records })
+    let (to, idle) = (half(4) & !IDLE, half(4) & IDLE != 0);
+    Some(Batch { from: half(0), to, watermark_ms: number(8) as i64, idle, records })
 }
 
 /// Sends each batch to the worker that its header names.
@@ -144,7 +148,7 @@ impl Distributor<Batches> for ToNamedWorker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::batch::Rows;
+    use crate::engine::batch::{Mark, Rows};
 
     fn bytes_of(batches: &Batches) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -162,7 +166,7 @@ mod tests {
     fn bytes_that_are_no_batches_become_one_whose_records_are_an_error() {
         let rows = Rows { times_ms: vec![5], records: vec!["seven".to_owned()] };
         let records = Payload::new(rows).encode(&mut Form::default()).ok();
-        let whole = bytes_of(&Batches(vec![Batch { from: 1, to: 0, watermark_ms: 3, records }]));
+        let whole = bytes_of(&Batches(vec![Batch { records, ..Batch::header(1, 0, Mark::at(3)) }]));
         for end in (0..whole.len()).rev() {
             let mut read = read(&whole[..end]);
             match read.pop() {
@@ -179,13 +183,17 @@ mod tests {
     fn batches_arrive_as_they_were_sent() {
         let rows = Rows { times_ms: vec![], records: vec![1u64, 2, 3] };
         let records = Payload::new(rows).encode(&mut Form::default()).ok();
-        let sent = vec![Batch { from: 4, to: 2, watermark_ms: -9, records }, Batch::header(4, 2, 8)];
+        let sent = vec![
+            Batch { records, ..Batch::header(4, 2, Mark::at(-9)) },
+            Batch::header(4, 2, Mark { ms: 8, idle: true }),
+        ];
         let mut arrived = read(&bytes_of(&Batches(sent)));
         let header = arrived.pop().unwrap();
         assert_eq!((header.from, header.to, header.watermark_ms, header.len()), (4, 2, 8, 0));
-        assert!(header.records.is_none());
+        assert!(header.records.is_none() && header.idle);
         let batch = arrived.pop().unwrap();
         assert_eq!((batch.from, batch.to, batch.watermark_ms, batch.len()), (4, 2, -9, 3));
+        assert!(!batch.idle);
         let rows = batch.records.unwrap().take::<Rows<u64>>().map_err(|e| e.to_string()).unwrap();
         assert_eq!(rows.records, [1, 2, 3]);
     }

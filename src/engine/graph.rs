@@ -1,6 +1,7 @@
 //! The job as its operators, before it runs: what each is, what it reads, and how to open it on a worker.
 
 use super::clock::Clock;
+use super::keyed::TimeKind;
 use super::meter::Meter;
 use super::operator::Operator;
 use super::runtime::SourceOperator;
@@ -8,9 +9,12 @@ use super::shared::Shared;
 use crate::connectors::SinkContext;
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{OperatorDescription, StateDescription};
-use crate::model::{JobInfo, KeyGroupRange, MaxParallelism, OperatorUid, Schema, StateKind, StateName};
+use crate::model::{
+    JobInfo, KeyGroupRange, MaxParallelism, OperatorTraits, OperatorUid, Schema, StateKind, StateName,
+    TimeBasis,
+};
 use crate::savepoint::Savepoint;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -83,6 +87,9 @@ pub(crate) type Describe =
 /// visible, what no image lists is taken back. Called once, before the workers start.
 pub(crate) type Recover = Box<dyn Fn(&SinkContext, &[Savepoint]) -> Result<()> + Send + Sync>;
 
+/// Says what is to be known of the results of an operator.
+type Traits = Box<dyn Fn() -> OperatorTraits + Send + Sync>;
+
 /// An instance of an operator.
 pub(crate) enum Opened {
     Source(Box<dyn SourceOperator>),
@@ -131,12 +138,29 @@ pub(crate) fn undecodable(error: impl std::fmt::Display) -> Error {
 #[derive(Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
+    traits: BTreeMap<NodeId, Traits>,
 }
 
 impl Graph {
     pub(crate) fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// Says what is to be known of the results of an operator, once the job is written down.
+    pub(crate) fn set_traits(
+        &mut self,
+        node: NodeId,
+        traits: impl Fn() -> OperatorTraits + Send + Sync + 'static,
+    ) {
+        self.traits.insert(node, Box::new(traits));
+    }
+
+    fn traits_of(&self, node: NodeId, states: &[StateDescription]) -> OperatorTraits {
+        let by_clock = states.iter().any(|s| s.name.as_str() == TimeKind::Processing.state_name());
+        let derived =
+            OperatorTraits { time: by_clock.then_some(TimeBasis::Processing), ..OperatorTraits::default() };
+        self.traits.get(&node).map_or(derived, |traits| traits())
     }
 
     /// Returns the port of a side output of `node`, which from now on is read.
@@ -158,7 +182,7 @@ impl Graph {
     pub(crate) fn describe(&self) -> Result<Vec<OperatorDescription>, JobProblem> {
         let mut seen = HashSet::new();
         let mut operators = Vec::new();
-        for node in &self.nodes {
+        for (id, node) in self.nodes.iter().enumerate() {
             let Some(text) = &node.uid else {
                 if node.role.has_part() {
                     return Err(JobProblem::MissingUid { kind: node.kind });
@@ -171,7 +195,8 @@ impl Graph {
             }
             if node.role.has_part() {
                 let states = (node.describe)(&uid)?;
-                operators.push(OperatorDescription { uid, kind: node.kind.to_owned(), states });
+                let traits = self.traits_of(id, &states);
+                operators.push(OperatorDescription { uid, kind: node.kind.to_owned(), traits, states });
             }
         }
         Ok(operators)

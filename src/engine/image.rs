@@ -4,6 +4,7 @@
 //! job's schema, untouched ones under the schema they came with. What an operator instance wrote for an epoch is its
 //! [`Part`] of the image.
 
+use super::batch::Mark;
 use super::runtime::text_of;
 use crate::error::{Error, Result};
 use crate::migrate::lazy::UntouchedImage;
@@ -19,7 +20,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, Thread};
@@ -36,7 +37,12 @@ pub(crate) struct ImageOrder {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) states: Vec<StatePart>,
+    /// Of a source: how far each of its splits was read.
     pub(crate) positions: Vec<SourcePosition>,
+    /// Of a source: how far it has come on this worker.
+    pub(crate) mark: Option<Mark>,
+    /// Of a source: the splits that were idle.
+    pub(crate) idle: BTreeSet<String>,
 }
 
 /// The files that one operator instance wrote for one of its states.

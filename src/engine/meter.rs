@@ -3,11 +3,11 @@
 //! Counters of the instances of one process lie side by side in one [`Meter`], written once an activation and never
 //! once a record. A [`Reading`] is what it shows at one moment; readings of several processes add up.
 
-use super::batch::{BEFORE_ALL, NONE_HELD};
+use super::batch::{BEFORE_ALL, Mark, NONE_HELD};
 use crate::control::SplitStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) struct Meter {
     /// Entries that wait for a migration.
     pub(crate) unmigrated: AtomicI64,
     /// By worker; those of other processes hold nothing back.
-    watermarks_ms: Vec<AtomicI64>,
+    marks: Vec<(AtomicI64, AtomicBool)>,
     /// How far the splits of a source are read, by name; each worker tells of its own, a few times a second.
     splits: Mutex<BTreeMap<String, SplitStatus>>,
 }
@@ -59,7 +59,7 @@ impl Meter {
             held_ns: zero(),
             entries: AtomicI64::default(),
             unmigrated: AtomicI64::default(),
-            watermarks_ms: (0..workers).map(|_| AtomicI64::new(NONE_HELD)).collect(),
+            marks: (0..workers).map(|_| (AtomicI64::new(NONE_HELD), AtomicBool::new(false))).collect(),
             splits: Mutex::default(),
         }
     }
@@ -73,8 +73,10 @@ impl Meter {
     }
 
     /// Notes how far event time has come for the instance of `worker`.
-    pub(crate) fn watermark(&self, worker: usize, watermark_ms: i64) {
-        self.watermarks_ms[worker].store(watermark_ms, Relaxed);
+    pub(crate) fn mark(&self, worker: usize, mark: Mark) {
+        let (ms, idle) = &self.marks[worker];
+        ms.store(mark.ms, Relaxed);
+        idle.store(mark.idle, Relaxed);
     }
 
     /// Notes how far splits are read.
@@ -84,7 +86,9 @@ impl Meter {
     }
 
     pub(crate) fn read(&self) -> Reading {
-        let watermark = self.watermarks_ms.iter().map(|w| w.load(Relaxed)).min();
+        let marks = self.marks.iter();
+        let mark =
+            Mark::of_all(marks.map(|(ms, idle)| Mark { ms: ms.load(Relaxed), idle: idle.load(Relaxed) }));
         Reading {
             records_in: self.records_in.load(Relaxed),
             records_out: self.records_out.load(Relaxed),
@@ -93,7 +97,7 @@ impl Meter {
             held_ns: self.held_ns.load(Relaxed),
             entries: self.entries.load(Relaxed),
             unmigrated: self.unmigrated.load(Relaxed),
-            watermark_ms: watermark.filter(|ms| *ms != BEFORE_ALL),
+            watermark_ms: Some(mark.ms).filter(|ms| *ms != BEFORE_ALL),
             splits: self.splits.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
         }
     }
@@ -106,10 +110,10 @@ mod tests {
     #[test]
     fn one_worker_without_a_watermark_holds_the_operator_back() {
         let meter = Meter::new(3);
-        meter.watermark(0, 20);
-        meter.watermark(1, BEFORE_ALL);
+        meter.mark(0, Mark::at(20));
+        meter.mark(1, Mark::BEFORE_ALL);
         assert_eq!(meter.read().watermark_ms, None);
-        meter.watermark(1, 10);
+        meter.mark(1, Mark::at(10));
         assert_eq!(meter.read().watermark_ms, Some(10), "the third belongs to another process");
     }
 }

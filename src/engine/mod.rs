@@ -44,6 +44,7 @@ mod sink_stream;
 mod source_stream;
 mod stream;
 mod sweep;
+mod watermarks;
 mod window;
 mod worker;
 
@@ -64,8 +65,9 @@ pub use operators::{
 pub use restart::Restart;
 pub use side_output::SideOutput;
 pub use sink_stream::SinkHandle;
-pub use source_stream::{SourceStream, Watermarks};
+pub use source_stream::SourceStream;
 pub use stream::Stream;
+pub use watermarks::{WatermarkGenerator, Watermarks};
 pub use window::{
     AfterRecords, AtEnd, Every, Evictor, Fire, Global, LastRecords, Never, PaneInfo, Session, Sliding,
     Trigger, Tumbling, Window, WindowAssigner, WindowPair, WindowResult, WindowedPair, WindowedStream,

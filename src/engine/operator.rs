@@ -2,7 +2,7 @@
 //!
 //! Operators are not generic to the runtime and know nothing of timely; what is typed stays inside them.
 
-use super::batch::{BEFORE_ALL, Batch, Payload, Records};
+use super::batch::{Batch, Mark, Payload, Records};
 use super::image::{ImageOrder, ImageTasks};
 use crate::error::Result;
 use std::time::Duration;
@@ -71,10 +71,10 @@ impl Work {
 /// Collects what an operator sends, and adds headers where only the watermark moved.
 pub(crate) struct Outbox {
     worker: u32,
-    /// The watermark of the operator.
-    watermark_ms: i64,
-    /// The watermark last sent to each destination; one destination where the edge does not exchange.
-    sent_ms: Vec<i64>,
+    /// How far the operator is.
+    mark: Mark,
+    /// What was last told to each destination; one destination where the edge does not exchange.
+    sent: Vec<Mark>,
     exchanges: bool,
     batches: Vec<Batch>,
     /// Those of the side outputs.
@@ -92,8 +92,8 @@ impl Outbox {
     pub(crate) fn new(worker: usize, peers: Option<usize>) -> Self {
         Self {
             worker: worker as u32,
-            watermark_ms: BEFORE_ALL,
-            sent_ms: vec![BEFORE_ALL; peers.unwrap_or(1)],
+            mark: Mark::BEFORE_ALL,
+            sent: vec![Mark::BEFORE_ALL; peers.unwrap_or(1)],
             exchanges: peers.is_some(),
             batches: Vec::new(),
             sides: Vec::new(),
@@ -121,32 +121,43 @@ impl Outbox {
         if records.count() == 0 {
             return;
         }
-        self.sent_ms[destination] = self.watermark_ms;
+        self.sent[destination] = self.mark;
         let records = Some(Payload::new(records));
-        self.batches.push(Batch { from: self.worker, to, watermark_ms: self.watermark_ms, records });
+        self.batches.push(Batch { records, ..Batch::header(self.worker, to, self.mark) });
     }
 
     pub(crate) fn watermark_ms(&self) -> i64 {
-        self.watermark_ms
+        self.mark.ms
+    }
+
+    /// Returns how far the operator is.
+    pub(crate) fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// Moves the watermark, never back; returns whether it moved.
     pub(crate) fn advance(&mut self, watermark_ms: i64) -> bool {
-        let moved = watermark_ms > self.watermark_ms;
-        self.watermark_ms = self.watermark_ms.max(watermark_ms);
+        let moved = watermark_ms > self.mark.ms;
+        self.mark.ms = self.mark.ms.max(watermark_ms);
         for side in &mut self.sides {
             side.advance(watermark_ms);
         }
         moved
     }
 
+    /// Says whether others are to wait for the operator.
+    pub(crate) fn set_idle(&mut self, idle: bool) {
+        self.mark.idle = idle;
+        self.sides.iter_mut().for_each(|side| side.set_idle(idle));
+    }
+
     /// Takes what is to be sent to this output, headers included.
     pub(crate) fn take(&mut self) -> Vec<Batch> {
-        for (destination, sent_ms) in self.sent_ms.iter_mut().enumerate() {
-            if *sent_ms < self.watermark_ms {
-                *sent_ms = self.watermark_ms;
+        for (destination, sent) in self.sent.iter_mut().enumerate() {
+            if *sent != self.mark {
+                *sent = self.mark;
                 let to = if self.exchanges { destination as u32 } else { self.worker };
-                self.batches.push(Batch::header(self.worker, to, self.watermark_ms));
+                self.batches.push(Batch::header(self.worker, to, self.mark));
             }
         }
         std::mem::take(&mut self.batches)
@@ -156,37 +167,57 @@ impl Outbox {
 /// The watermarks of everyone who sends to an operator.
 pub(crate) struct Watermarks {
     /// By input and sender.
-    heard_ms: Vec<Vec<i64>>,
+    heard: Vec<Vec<Mark>>,
 }
 
 impl Watermarks {
     /// Makes them for inputs with so many senders each, all of whom have reached `start_ms`.
     pub(crate) fn new(senders: &[usize], start_ms: i64) -> Self {
-        Self { heard_ms: senders.iter().map(|n| vec![start_ms; *n]).collect() }
+        Self { heard: senders.iter().map(|n| vec![Mark::at(start_ms); *n]).collect() }
     }
 
-    /// Hears a watermark; returns the operator's: the least of all senders.
-    pub(crate) fn hear(&mut self, input: usize, from: u32, watermark_ms: i64) -> i64 {
-        let senders = &mut self.heard_ms[input];
+    /// Hears how far a sender is; returns how far all senders together are.
+    pub(crate) fn hear(&mut self, input: usize, from: u32, mark: Mark) -> Mark {
+        let senders = &mut self.heard[input];
         let sender = if senders.len() == 1 { 0 } else { from as usize };
-        senders[sender] = senders[sender].max(watermark_ms);
-        self.heard_ms.iter().flatten().copied().min().unwrap_or(BEFORE_ALL)
+        let heard = &mut senders[sender];
+        *heard = Mark { ms: heard.ms.max(mark.ms), ..mark };
+        Mark::of_all(self.heard.iter().flatten().copied())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::batch::Rows;
+    use crate::engine::batch::{BEFORE_ALL, NONE_HELD, Rows};
 
     #[test]
     fn the_least_watermark_of_all_senders_counts_and_never_goes_back() {
         let mut marks = Watermarks::new(&[2, 1], BEFORE_ALL);
-        assert_eq!(marks.hear(0, 0, 10), BEFORE_ALL);
-        assert_eq!(marks.hear(0, 1, 20), BEFORE_ALL);
-        assert_eq!(marks.hear(1, 7, 15), 10);
-        assert_eq!(marks.hear(0, 0, 5), 10);
-        assert_eq!(marks.hear(0, 0, 30), 15);
+        let mut hear = |input, from, ms| marks.hear(input, from, Mark::at(ms)).ms;
+        assert_eq!(hear(0, 0, 10), BEFORE_ALL);
+        assert_eq!(hear(0, 1, 20), BEFORE_ALL);
+        assert_eq!(hear(1, 7, 15), 10);
+        assert_eq!(hear(0, 0, 5), 10);
+        assert_eq!(hear(0, 0, 30), 15);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_sender_that_is_idle_until_it_sends_again() {
+        let idle = |ms| Mark { ms, idle: true };
+        let mut marks = Watermarks::new(&[3], BEFORE_ALL);
+        marks.hear(0, 0, Mark::at(10));
+        marks.hear(0, 1, Mark::at(20));
+        assert_eq!(marks.hear(0, 2, idle(BEFORE_ALL)), Mark::at(10));
+        assert_eq!(marks.hear(0, 0, idle(10)), Mark::at(20));
+        // With all of them idle it does not matter who was the last.
+        assert_eq!(marks.hear(0, 1, idle(20)), idle(20));
+        assert_eq!(marks.hear(0, 0, idle(25)), idle(25));
+        assert_eq!(marks.hear(0, 2, Mark::at(15)), Mark::at(15));
+        // The end of one input does not end the others that may still send.
+        assert_eq!(marks.hear(0, 2, Mark::at(NONE_HELD)), idle(25));
+        assert_eq!(marks.hear(0, 0, Mark::at(NONE_HELD)), idle(20));
+        assert_eq!(marks.hear(0, 1, Mark::at(NONE_HELD)), Mark::at(NONE_HELD));
     }
 
     #[test]
@@ -197,5 +228,7 @@ mod tests {
         let sent: Vec<_> = out.take().iter().map(|b| (b.to, b.watermark_ms, b.len())).collect();
         assert_eq!(sent, [(0, 5, 1), (1, 5, 0)]);
         assert!(out.take().is_empty());
+        out.set_idle(true);
+        assert!(out.take().iter().all(|b| b.idle && b.watermark_ms == 5));
     }
 }

@@ -4,7 +4,7 @@
 //! input's frontier has passed the epoch, its records are all through: the operator closes the epoch, and the
 //! capability moves on. Sources are the ones that decide when an epoch ends, on command.
 
-use super::batch::{Batch, NONE_HELD};
+use super::batch::{Batch, Mark, NONE_HELD};
 use super::exchange::{Batches, ToNamedWorker};
 use super::graph::undecodable;
 use super::image::{ImageOrder, ImageTasks};
@@ -19,7 +19,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
-use timely::dataflow::channels::pushers::Output;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{InputHandleCore, OperatorInfo, OutputBuilder};
@@ -157,7 +156,7 @@ impl Instance {
         }
         let meter = &self.shared.meters[self.node];
         meter.busy(began.elapsed());
-        meter.watermark(self.shared.worker, self.out.watermark_ms());
+        meter.mark(self.shared.worker, self.out.mark());
     }
 
     fn step(&mut self, inputs: &mut [Box<dyn Pull>], frontiers: &[MutableAntichain<u64>]) -> Result<()> {
@@ -220,11 +219,13 @@ impl Instance {
         if let Some(records) = batch.records {
             self.operator.receive(input, records, &mut self.out)?;
         }
-        let watermark_ms = self.watermarks.hear(input, batch.from, batch.watermark_ms);
-        if watermark_ms > self.out.watermark_ms() {
-            self.operator.advance(watermark_ms, &mut self.out)?;
-            self.out.advance(watermark_ms);
+        let heard = Mark { ms: batch.watermark_ms, idle: batch.idle };
+        let mark = self.watermarks.hear(input, batch.from, heard);
+        if mark.ms > self.out.watermark_ms() {
+            self.operator.advance(mark.ms, &mut self.out)?;
+            self.out.advance(mark.ms);
         }
+        self.out.set_idle(mark.idle);
         Ok(())
     }
 
@@ -280,46 +281,58 @@ pub(crate) trait SourceOperator {
     /// Sends some records, and says when it has more.
     fn poll(&mut self, out: &mut Outbox) -> Result<Work>;
 
-    /// Ends an epoch: what was sent so far is all that belongs to it.
-    fn close(&mut self, order: &ImageOrder, tasks: &ImageTasks) -> Result<()>;
+    /// Ends an epoch: what was sent so far is all that belongs to it, and `mark` is how far the source has come.
+    fn close(&mut self, mark: Mark, order: &ImageOrder, tasks: &ImageTasks) -> Result<()>;
 }
 
-/// Adds a source to the dataflow.
+/// Adds a source to the dataflow; returns its outputs.
 pub(crate) fn add_source<'scope>(
     scope: Scope<'scope, u64>,
-    name: String,
-    node: usize,
+    wiring: Wiring<'scope>,
     mut source: Box<dyn SourceOperator>,
     shared: &Rc<Shared>,
-) -> EpochStream<'scope> {
+) -> Vec<EpochStream<'scope>> {
+    let Wiring { name, node, sides, .. } = wiring;
     let mut builder = OperatorBuilder::new(name.clone(), scope);
-    let (output, stream): (Output<u64, Batches>, _) = builder.new_output();
-    let mut output: OutputBuilder<u64, NoopBuilder<Batches>> = OutputBuilder::from(output);
+    let outputs = (0..=sides).map(|_| builder.new_output::<Batches>());
+    let (outputs, streams): (Vec<_>, Vec<_>) = outputs.collect();
+    let mut outputs: Vec<OutputBuilder<u64, NoopBuilder<Batches>>> =
+        outputs.into_iter().map(OutputBuilder::from).collect();
     let activator = register(scope, &builder.operator_info(), shared);
     let shared = Rc::clone(shared);
-    let mut out = Outbox::new(shared.worker, None);
+    let mut out = Outbox::with_sides(shared.worker, None, sides);
+    out.advance(wiring.watermark_ms);
     let mut held_since: Option<Instant> = None;
-    builder.build(move |mut capabilities| {
-        let mut capability = capabilities.pop().map(|c| c.delayed(&shared.start_epoch));
+    builder.build(move |capabilities| {
+        let mut capabilities: Vec<_> = capabilities.iter().map(|c| c.delayed(&shared.start_epoch)).collect();
+        let mut send = move |out: &mut Outbox, capabilities: &[Capability<u64>], shared: &Shared| {
+            for (port, (output, capability)) in outputs.iter_mut().zip(capabilities).enumerate() {
+                let batches = out.port(port).take();
+                if !batches.is_empty() {
+                    shared.count_out(node, &batches);
+                    let mut session = output.activate();
+                    session.session_with_builder(capability).give_container(&mut Batches(batches));
+                }
+            }
+        };
         move |_| {
-            let Some(held) = &mut capability else { return };
+            let Some(epoch) = capabilities.first().map(|held| *held.time()) else { return };
             if shared.stopping() {
-                capability = None;
+                capabilities.clear();
                 return;
             }
             if shared.failed() {
                 return;
             }
             let step = catch_unwind(AssertUnwindSafe(|| -> Result<Work> {
-                let epoch = *held.time();
                 let target = shared.target_epoch.get();
                 if target > epoch {
+                    let mark = out.mark();
                     if shared.draining() && out.advance(NONE_HELD) {
-                        let mut session = output.activate();
-                        session.session_with_builder(&*held).give_container(&mut Batches(out.take()));
+                        send(&mut out, &capabilities, &shared);
                     }
-                    source.close(&shared.order(epoch), &shared.tasks(node))?;
-                    held.downgrade(&target);
+                    source.close(mark, &shared.order(epoch), &shared.tasks(node))?;
+                    capabilities.iter_mut().for_each(|held| held.downgrade(&target));
                     return Ok(Work::More);
                 }
                 if shared.sources_rest() {
@@ -335,14 +348,9 @@ pub(crate) fn add_source<'scope>(
                     return Ok(Work::Wait(Duration::from_micros(100)));
                 }
                 let work = source.poll(&mut out)?;
-                let batches = out.take();
-                if !batches.is_empty() {
-                    shared.count_out(node, &batches);
-                    let mut session = output.activate();
-                    session.session_with_builder(&*held).give_container(&mut Batches(batches));
-                }
+                send(&mut out, &capabilities, &shared);
                 meter.busy(began.elapsed());
-                meter.watermark(shared.worker, out.watermark_ms());
+                meter.mark(shared.worker, out.mark());
                 Ok(work)
             }));
             match step.unwrap_or_else(|panic| {
@@ -355,7 +363,7 @@ pub(crate) fn add_source<'scope>(
             }
         }
     });
-    stream
+    streams
 }
 
 /// Returns the message of a panic.

@@ -5,13 +5,14 @@ use super::operators::{SinkNode, TRANSACTIONS, transactions_schema};
 use super::stream::Stream;
 use crate::connectors::{Record, Sink, SinkContext, Transaction};
 use crate::error::{Error, Result};
+use crate::model::OperatorTraits;
 use crate::savepoint::Savepoint;
 use crate::state::{Read as _, State};
 
 impl<T: Record> Stream<T> {
-    /// Writes the records to a sink, exactly once.
+    /// Writes the records to a sink, exactly once unless the sink says otherwise.
     pub fn sink<S: Sink<T> + Sync>(&self, sink: S) -> SinkHandle {
-        let recovering = sink.clone();
+        let (recovering, delivery) = (sink.clone(), sink.delivery());
         let stream = Stream::<T>::add(
             &self.graph,
             Node {
@@ -27,6 +28,8 @@ impl<T: Record> Stream<T> {
                 recover: Some(Box::new(move |context, images| recover(&recovering, context, images))),
             },
         );
+        let traits = OperatorTraits { delivery: Some(delivery), ..OperatorTraits::default() };
+        self.graph.borrow_mut().set_traits(stream.output.node, move || traits);
         SinkHandle { name: Box::new(move |uid| stream.name(uid)) }
     }
 }

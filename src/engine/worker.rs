@@ -150,25 +150,19 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                 watermark_ms,
             };
             ordinal += usize::from(node.role.has_part());
+            let wiring = Wiring {
+                name,
+                node: id,
+                inputs: node.inputs.iter().map(|input| streams[input.node][input.port].clone()).collect(),
+                exchanged: node.role.is_sent_to(),
+                scatters: node.role.sends_to(),
+                readers: graph.readers(id),
+                sides: node.sides.len(),
+                watermark_ms,
+            };
             streams.push(match (node.open)(&context, shared)? {
-                Opened::Source(source) => vec![add_source(scope, name, id, source, shared)],
-                Opened::Operator(operator) => {
-                    let wiring = Wiring {
-                        name,
-                        node: id,
-                        inputs: node
-                            .inputs
-                            .iter()
-                            .map(|input| streams[input.node][input.port].clone())
-                            .collect(),
-                        exchanged: node.role.is_sent_to(),
-                        scatters: node.role.sends_to(),
-                        readers: graph.readers(id),
-                        sides: node.sides.len(),
-                        watermark_ms,
-                    };
-                    add_operator(scope, wiring, operator, shared)
-                }
+                Opened::Source(source) => add_source(scope, wiring, source, shared),
+                Opened::Operator(operator) => add_operator(scope, wiring, operator, shared),
             });
         }
         Ok(())

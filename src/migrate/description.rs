@@ -5,7 +5,8 @@
 
 use crate::error::Error;
 use crate::model::{
-    DataType, Digest, JobName, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
+    DataType, Digest, JobName, MaxParallelism, OperatorTraits, OperatorUid, Schema, SchemaVersion, StateKind,
+    StateName,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +36,8 @@ pub struct OperatorDescription {
     pub uid: OperatorUid,
     /// What it is: `source`, `flat_map_with_state`, `reduce`, `sink`, ...
     pub kind: String,
+    /// What is to be known of its results.
+    pub traits: OperatorTraits,
     /// Its states.
     pub states: Vec<StateDescription>,
 }
@@ -133,6 +136,10 @@ struct JobV1 {
 struct OperatorV1 {
     uid: String,
     kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
     states: Vec<StateV1>,
 }
 
@@ -185,6 +192,8 @@ impl From<&JobDescription> for JobV1 {
         let operator = |o: &OperatorDescription| OperatorV1 {
             uid: o.uid.to_string(),
             kind: o.kind.clone(),
+            time: o.traits.time.map(|time| time.as_str().to_owned()),
+            delivery: o.traits.delivery.map(|delivery| delivery.as_str().to_owned()),
             states: o.states.iter().map(state).collect(),
         };
         Self {
@@ -232,6 +241,7 @@ impl OperatorV1 {
         Ok(OperatorDescription {
             uid: OperatorUid::new(&self.uid).ok_or_else(|| not_a_name(&self.uid))?,
             kind: self.kind,
+            traits: OperatorTraits::parse(self.time.as_deref(), self.delivery.as_deref()),
             states: self.states.into_iter().map(StateV1::check).collect::<Result<_, _>>()?,
         })
     }
@@ -261,6 +271,7 @@ fn not_a_name(found: &str) -> Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TimeBasis;
 
     fn alarm() -> JobDescription {
         let schema = |version, data_type| Schema { version: SchemaVersion(version), data_type };
@@ -285,6 +296,7 @@ mod tests {
             operators: vec![OperatorDescription {
                 uid: OperatorUid::new("motion-alarm").unwrap(),
                 kind: "flat_map_with_state".to_owned(),
+                traits: OperatorTraits { time: Some(TimeBasis::Processing), ..OperatorTraits::default() },
                 states: vec![state],
             }],
         }

@@ -7,8 +7,8 @@ use super::description::{JobDescription, OperatorDescription, StateDescription};
 use super::route::{RouteDecision, RouteError, route_over};
 use crate::error::{Error, JobProblem, Result};
 use crate::model::{
-    Change, JobName, Manifest, MaxParallelism, Mismatch, OperatorEntry, OperatorUid, SchemaVersion,
-    StateEntry, StateName, same_key,
+    Change, JobName, Manifest, MaxParallelism, Mismatch, OperatorEntry, OperatorTraits, OperatorUid,
+    SchemaVersion, StateEntry, StateName, same_key,
 };
 
 /// What would become of a savepoint if a job started from it.
@@ -39,6 +39,8 @@ pub struct OperatorPlan {
     pub kind: String,
     /// Whether the job has it.
     pub in_job: bool,
+    /// What is to be known of its results: in the job, or in the savepoint if the job does not have it.
+    pub traits: OperatorTraits,
     /// Its states.
     pub states: Vec<StatePlan>,
     /// An operator that is new in the job and has states like those that nobody claims: maybe this one under
@@ -190,6 +192,7 @@ fn of_job(
         uid: operator.uid.clone(),
         kind: operator.kind.clone(),
         in_job: true,
+        traits: operator.traits,
         states,
         lookalike: None,
     }
@@ -275,7 +278,14 @@ fn unclaimed_operator(
         (Some(only), None) => Some(only.uid.clone()),
         _ => None,
     };
-    OperatorPlan { uid: stored.uid.clone(), kind: stored.kind.clone(), in_job: false, states, lookalike }
+    OperatorPlan {
+        uid: stored.uid.clone(),
+        kind: stored.kind.clone(),
+        in_job: false,
+        traits: stored.traits,
+        states,
+        lookalike,
+    }
 }
 
 impl Outcome {

@@ -4,7 +4,7 @@ use super::plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, W
 use super::route::RouteError;
 use crate::error::{Error, JobProblem};
 use crate::model::text::counted;
-use crate::model::{Change, Mismatch};
+use crate::model::{Change, Delivery, Mismatch, TimeBasis};
 use serde_json::{Value as Json, json};
 use std::fmt;
 
@@ -35,6 +35,11 @@ impl fmt::Display for Plan {
         if self.max_parallelism != self.asked_max_parallelism {
             let (has, asked) = (self.max_parallelism.get(), self.asked_max_parallelism.get());
             writeln!(f, "note: {has} key groups, as in the savepoint; the job says {asked}")?;
+        }
+        for operator in self.operators.iter().filter(|operator| operator.in_job) {
+            for warning in operator.traits.warnings() {
+                writeln!(f, "warning: operator `{}` {warning}", operator.uid)?;
+            }
         }
         for uid in &self.needless_drops {
             writeln!(f, "note: operator `{uid}` has no unmatched state to leave behind")?;
@@ -72,8 +77,8 @@ impl Plan {
     }
 
     /// Returns the plan as JSON: `{verdict, savepoint: {job, release}, job: {job, release}, max_parallelism,
-    /// asked_max_parallelism, workers, needless_drops, operators: [{uid, kind, in_job, lookalike, states: [{name,
-    /// outcome, rows, ..}]}]}`.
+    /// asked_max_parallelism, workers, needless_drops, operators: [{uid, kind, in_job, time, delivery, warnings,
+    /// lookalike, states: [{name, outcome, rows, ..}]}]}`.
     ///
     /// An outcome is `new`, `stored`, `refused`, `unmatched` or `dropped`. A stored state has `to` and `schemas:
     /// [{from, rows, way, changes: [{place, kind, text}], steps: [{name, from, to}], refused}]`, where a way is
@@ -236,6 +241,9 @@ fn operator_json(operator: &OperatorPlan) -> Json {
         "uid": operator.uid.as_str(),
         "kind": operator.kind,
         "in_job": operator.in_job,
+        "time": operator.traits.time.map(TimeBasis::as_str),
+        "delivery": operator.traits.delivery.map(Delivery::as_str),
+        "warnings": operator.traits.warnings().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "lookalike": operator.lookalike.as_ref().map(|uid| uid.as_str()),
         "states": operator.states.iter().map(state_json).collect::<Vec<_>>(),
     })

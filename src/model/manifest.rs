@@ -2,7 +2,8 @@
 
 use super::timer::TIME_BYTES;
 use super::{
-    DataType, JobName, KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateName,
+    DataType, JobName, KeyGroup, KeyGroupRange, MaxParallelism, OperatorTraits, OperatorUid, Schema,
+    SchemaVersion, StateName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -189,6 +190,8 @@ pub struct OperatorEntry {
     pub uid: OperatorUid,
     /// What it is: `source`, `flat_map_with_state`, `reduce`, `sink`, ...
     pub kind: String,
+    /// What is to be known of its results.
+    pub traits: OperatorTraits,
     /// Its states, by name.
     pub states: Vec<StateEntry>,
 }

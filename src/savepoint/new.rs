@@ -8,8 +8,9 @@ use super::{Savepoint, StateColumns, publish, seal};
 use crate::error::{Error, JobProblem, Result, shown};
 use crate::format::layout;
 use crate::model::{
-    DataType, Epoch, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry, OperatorUid,
-    Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem, type_problem,
+    DataType, Epoch, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry, OperatorTraits,
+    OperatorUid, Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem,
+    type_problem,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::ArrayRef;
@@ -281,6 +282,7 @@ impl SavepointWriter {
             states.operators.push(OperatorEntry {
                 uid: uid.clone(),
                 kind: KIND.to_owned(),
+                traits: OperatorTraits::default(),
                 states: Vec::new(),
             });
         }

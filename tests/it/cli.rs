@@ -410,6 +410,7 @@ fn description(operators: usize, second_half: DataType) -> JobDescription {
     let operator = |uid: &str, kind: &str, state| OperatorDescription {
         uid: OperatorUid::new(uid).unwrap(),
         kind: kind.to_owned(),
+        traits: Default::default(),
         states: vec![state],
     };
     let pair_key = DataType::Tuple(vec![DataType::U64, sample::option(DataType::I16)]);

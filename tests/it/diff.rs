@@ -8,8 +8,8 @@ use pitlane::diff::{
 };
 use pitlane::format::{layout, seal};
 use pitlane::model::{
-    DataType, Field, OperatorEntry, OperatorUid, Schema, SchemaVersion, StateEntry, StateKind, StateName,
-    Value, array_of,
+    DataType, Field, OperatorEntry, OperatorTraits, OperatorUid, Schema, SchemaVersion, StateEntry,
+    StateKind, StateName, Value, array_of,
 };
 use pitlane::savepoint::{Savepoint, StateColumns, StateFileWriter, publish};
 use pitlane::storage::MemoryStore;
@@ -51,6 +51,7 @@ fn of_groups(groups: u16, key: &DataType, schemas: &[Schema], files: Vec<File>) 
     manifest.operators = vec![OperatorEntry {
         uid,
         kind: "reduce".to_owned(),
+        traits: OperatorTraits::default(),
         states: vec![StateEntry {
             name,
             kind: StateKind::Value,

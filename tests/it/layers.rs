@@ -137,6 +137,7 @@ pub(crate) fn manifest(state: StateEntry) -> Manifest {
         operators: vec![OperatorEntry {
             uid: OperatorUid::new("visits").unwrap(),
             kind: "reduce".to_owned(),
+            traits: Default::default(),
             states: vec![state],
         }],
         migrations: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::sample;
 use pitlane::Error;
 use pitlane::format::{parse, seal};
+use pitlane::model::{Delivery, OperatorTraits, TimeBasis};
 use pitlane::storage::MemoryStore;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -299,6 +300,25 @@ fn a_split_with_two_positions_is_refused() {
     let json = sample();
     let position = json.pointer("/sources/0/positions/0").unwrap().clone();
     refused("MF-14", "/sources/0/positions", json!([position.clone(), position]));
+}
+
+/// Clause MF-18.
+#[test]
+fn the_time_and_the_delivery_of_an_operator_are_kept_and_other_words_say_nothing() {
+    let traits = |time: Json, delivery: Json| {
+        let mut json = sample();
+        let operator = &mut json["operators"][0];
+        operator["time"] = time;
+        operator["delivery"] = delivery;
+        let bytes = with_root(json);
+        let (manifest, _) = parse(&bytes, "m").unwrap();
+        (manifest.operators[0].traits, seal(&manifest).bytes == bytes)
+    };
+    refused_with("MF-6", "/operators/0", "time", 5);
+    let unknown = traits(json!("lunar"), json!("never"));
+    assert_eq!(unknown, (OperatorTraits::default(), false));
+    let said = OperatorTraits { time: Some(TimeBasis::Ingestion), delivery: Some(Delivery::AtLeastOnce) };
+    assert_eq!(traits(json!("ingestion"), json!("at-least-once")), (said, true));
 }
 
 fn migration() -> Json {

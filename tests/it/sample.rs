@@ -201,6 +201,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
             OperatorEntry {
                 uid: alarm,
                 kind: "flat_map_with_state".to_owned(),
+                traits: Default::default(),
                 states: vec![StateEntry {
                     name: activation,
                     kind: StateKind::Value,
@@ -213,6 +214,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
             OperatorEntry {
                 uid: counts,
                 kind: "reduce".to_owned(),
+                traits: Default::default(),
                 states: vec![StateEntry {
                     name: state,
                     kind: StateKind::Value,
@@ -225,6 +227,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
             OperatorEntry {
                 uid: source,
                 kind: "source".to_owned(),
+                traits: Default::default(),
                 states: vec![StateEntry {
                     name: splits,
                     kind: StateKind::List,

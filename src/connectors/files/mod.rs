@@ -5,6 +5,8 @@
 
 mod csv;
 mod input;
+#[cfg(test)]
+pub(super) use input::open_at;
 mod lines;
 mod parquet;
 
@@ -12,11 +14,12 @@ pub use csv::{Csv, CsvFiles};
 pub use lines::{Json, JsonLines, Text, TextLines};
 pub use parquet::{Parquet, ParquetFiles};
 
-use super::{Record, Source, SplitReader};
+use super::{Record, Source, SplitOrder, SplitReader};
 use crate::error::{Error, Result, shown};
 use crate::model::SourcePosition;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How records lie in a file.
 pub trait ReadFormat: Clone + Send + Sync + 'static {
@@ -35,8 +38,8 @@ pub trait ReadFormat: Clone + Send + Sync + 'static {
 ///
 /// A directory stands for the files in it. Left out are directories and names that say that a file is not whole yet,
 /// or not meant: those that begin with `.` or `_`, or end with `.tmp` or `.part`. A file must not change once it has
-/// its name, since what is added to one that was read to its end is never read: write it under one of these, or
-/// elsewhere on the same file system, and rename it.
+/// its name: write it under one of these, or elsewhere on the same file system, and rename it. A file that was read to
+/// its end and has another size later stops the job, since what was added would never be read.
 ///
 /// # Examples
 ///
@@ -54,13 +57,18 @@ pub trait ReadFormat: Clone + Send + Sync + 'static {
 pub struct FileSource<F> {
     paths: Vec<PathBuf>,
     endings: Vec<String>,
+    order: SplitOrder,
     format: F,
 }
+
+/// The most files that a worker reads side by side.
+const AT_ONCE: usize = 64;
 
 impl<F> FileSource<F> {
     /// Reads `path`: a file, or the files in a directory.
     pub fn of(path: impl Into<PathBuf>, format: F) -> Self {
-        Self { paths: vec![path.into()], endings: Vec::new(), format }
+        let order = SplitOrder { at_once: AT_ONCE, ..SplitOrder::default() };
+        Self { paths: vec![path.into()], endings: Vec::new(), order, format }
     }
 
     /// Reads `path` too.
@@ -74,6 +82,39 @@ impl<F> FileSource<F> {
     #[must_use]
     pub fn ending(mut self, ending: impl Into<String>) -> Self {
         self.endings.push(ending.into());
+        self
+    }
+
+    /// Goes on for ever, and looks after each `interval` whether there are new files.
+    ///
+    /// A worker without a file to read does not hold the watermark back; the events of a file are late if the
+    /// watermark has passed them when it appears.
+    #[must_use]
+    pub fn watch(mut self, interval: Duration) -> Self {
+        self.order.discover = Some(interval);
+        self
+    }
+
+    /// Reads the files one after another, by name, each worker its own.
+    ///
+    /// For files that hold event times in the order of their names, such as one a day: a file that is not begun does
+    /// not hold the watermark back. Without this, files are read side by side, and the watermark is that of the one
+    /// that is behind.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.order.at_once = 1;
+        self.order.ascending = true;
+        self
+    }
+
+    /// Forgets a file that was read to its end and then removed, so that savepoints do not grow for ever.
+    ///
+    /// What appears under its name later is read as a new file; so is everything if the directory is gone for a while
+    /// and comes back, such as a disk that was not mounted. Without this, the name of each file that was ever read stays
+    /// in the savepoints.
+    #[must_use]
+    pub fn forget_removed(mut self) -> Self {
+        self.order.forget_removed = true;
         self
     }
 
@@ -122,6 +163,10 @@ impl<F: ReadFormat> Source for FileSource<F> {
         position: Option<&SourcePosition>,
     ) -> Result<Box<dyn SplitReader<Self::Item>>> {
         self.format.open(split, position.map_or(0, |position| position.offset))
+    }
+
+    fn order(&self) -> SplitOrder {
+        self.order
     }
 
     fn size(&self, split: &str) -> Option<u64> {

@@ -24,5 +24,8 @@ pub use process::{
 };
 pub(crate) use process::{BroadcastNode, Declarations, One, ProcessNode, Steps, Two};
 pub(crate) use sink::{SinkNode, TRANSACTIONS, transactions_schema};
-pub(crate) use source::{POSITIONS, SourceNode, SourceSettings, positions_schema};
+pub(crate) use source::{
+    BAD_RECORDS, EventTime, Generated, OnBadRecord, POSITIONS, SourceNode, SourceSettings, SourceTime,
+    positions_schema,
+};
 pub(crate) use stateless::Stateless;

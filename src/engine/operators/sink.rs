@@ -58,13 +58,17 @@ impl<T: Record, S: Sink<T>> Operator for SinkNode<T, S> {
         rows.records.iter().try_for_each(|record| self.writer.write(record))
     }
 
+    fn flush(&mut self, _out: &mut Outbox) -> Result<()> {
+        self.writer.flush()
+    }
+
     fn close(&mut self, order: &ImageOrder, tasks: &ImageTasks) -> Result<()> {
         let prepare = self.writer.prepare(order.epoch)?;
         let (kind, order, staged) = (self.kind.clone(), order.clone(), Arc::clone(&self.staged));
         tasks.run(order.epoch, move || {
             let mut staged = lock(&staged);
             match prepare() {
-                Ok(transaction) => staged.extend(transaction),
+                Ok(transactions) => staged.extend(transactions),
                 // Its records are in no other place: going on without them would lose output.
                 Err(error) => return Outcome::Fatal(error),
             }

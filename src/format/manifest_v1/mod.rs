@@ -87,6 +87,10 @@ struct PositionV1 {
 struct OperatorV1 {
     uid: String,
     kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delivery: Option<String>,
     states: Vec<StateV1>,
 }
 
@@ -267,6 +271,8 @@ impl From<&OperatorEntry> for OperatorV1 {
         Self {
             uid: operator.uid.to_string(),
             kind: operator.kind.clone(),
+            time: operator.traits.time.map(|time| time.as_str().to_owned()),
+            delivery: operator.traits.delivery.map(|delivery| delivery.as_str().to_owned()),
             states: operator.states.iter().map(Into::into).collect(),
         }
     }

@@ -10,8 +10,8 @@ use super::{
 use crate::error::{Error, Result};
 use crate::model::{
     DataType, Digest, Epoch, FileEntry, Fingerprint, ImageKind, JobInfo, JobName, KeyGroupRange, Manifest,
-    MaxParallelism, MigrationRecord, OperatorEntry, OperatorUid, SavepointId, Schema, SchemaVersion,
-    SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_of_timer, key_problem,
+    MaxParallelism, MigrationRecord, OperatorEntry, OperatorTraits, OperatorUid, SavepointId, Schema,
+    SchemaVersion, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_of_timer, key_problem,
 };
 use serde_json::Value as Json;
 use std::collections::HashSet;
@@ -164,7 +164,8 @@ fn read_operator(wire: OperatorV1, max_parallelism: MaxParallelism, door: Door<'
         }
         states.push(state);
     }
-    Ok(OperatorEntry { uid, kind: wire.kind, states })
+    let traits = OperatorTraits::parse(wire.time.as_deref(), wire.delivery.as_deref());
+    Ok(OperatorEntry { uid, kind: wire.kind, traits, states })
 }
 
 fn read_state(wire: StateV1, max_parallelism: MaxParallelism, door: Door<'_>) -> Result<StateEntry> {

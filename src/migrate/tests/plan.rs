@@ -47,7 +47,12 @@ fn savepoint<const N: usize>(operators: [(&str, Vec<StateEntry>); N]) -> Manifes
         parallelism: 2,
         sources: Vec::new(),
         operators: operators
-            .map(|(name, states)| OperatorEntry { uid: uid(name), kind: "reduce".to_owned(), states })
+            .map(|(name, states)| OperatorEntry {
+                uid: uid(name),
+                kind: "reduce".to_owned(),
+                traits: Default::default(),
+                states,
+            })
             .into(),
         migrations: Vec::new(),
         unknown: serde_json::Map::new(),
@@ -69,7 +74,12 @@ fn job<const N: usize>(operators: [(&str, Vec<StateDescription>); N]) -> JobDesc
         max_parallelism: MaxParallelism::DEFAULT,
         workers: None,
         operators: operators
-            .map(|(name, states)| OperatorDescription { uid: uid(name), kind: "reduce".to_owned(), states })
+            .map(|(name, states)| OperatorDescription {
+                uid: uid(name),
+                kind: "reduce".to_owned(),
+                traits: Default::default(),
+                states,
+            })
             .into(),
     }
 }

@@ -1,12 +1,30 @@
 //! What sources read, how far they tell that they are, and where they go on.
 
+mod bad_records;
+mod time;
+mod watch;
+
 use pitlane::connectors::{FileSink, Generator, JsonLines};
 use pitlane::control::SourceStatus;
 use pitlane::engine::{Job, JobHandle, RunOptions};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// Returns the lines of all visible files in a directory, sorted.
+fn lines_of(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries.filter(|e| e.path().is_file() && !e.file_name().to_string_lossy().starts_with('.'));
+    let mut lines: Vec<String> = files
+        .flat_map(|file| {
+            std::fs::read_to_string(file.path()).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
 /// Waits until a running job's only source is as wanted.
-pub(crate) fn wait_for(running: &JobHandle, wanted: impl Fn(&SourceStatus) -> bool) -> SourceStatus {
+fn wait_for(running: &JobHandle, wanted: impl Fn(&SourceStatus) -> bool) -> SourceStatus {
     let began = Instant::now();
     loop {
         let mut status = running.status();

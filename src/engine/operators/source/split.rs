@@ -1,0 +1,83 @@
+//! One split that is being read.
+
+use super::position::Position;
+use crate::connectors::{Polled, SplitReader};
+use crate::control::SplitStatus;
+use crate::engine::batch::{BEFORE_ALL, Mark};
+use crate::engine::operator::Work;
+use crate::model::Progress;
+use std::time::{Duration, Instant};
+
+/// A split that is being read.
+pub(super) struct Split<T> {
+    pub(super) reader: Box<dyn SplitReader<T>>,
+    pub(super) position: Position,
+    /// When the split was opened, and its number of records then: what a rate counts from.
+    opened: (Instant, u64),
+    /// Since when it has had nothing.
+    quiet_since: Option<Instant>,
+}
+
+impl<T> Split<T> {
+    pub(super) fn new(reader: Box<dyn SplitReader<T>>, position: Position) -> Self {
+        let opened = (Instant::now(), position.at.records);
+        Self { reader, position, opened, quiet_since: None }
+    }
+
+    /// How far the split has come.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { ms: self.position.at.watermark_ms.unwrap_or(BEFORE_ALL), idle: self.position.idle }
+    }
+
+    /// How many records a rate allows now.
+    pub(super) fn allowed(&self, rate: f64) -> usize {
+        let (since, before) = self.opened;
+        let due = (since.elapsed().as_secs_f64() * rate) as u64;
+        due.saturating_sub(self.position.at.records - before).min(usize::MAX as u64) as usize
+    }
+
+    /// Notes what came of asking for records; returns when to ask again.
+    ///
+    /// A split is idle once it has answered that it has nothing, and nothing came for so long after that. One that was
+    /// not asked, since others had no room for its records, has not answered.
+    pub(super) fn polled(&mut self, polled: Polled, has_read: bool, idle_after: Option<Duration>) -> Work {
+        if has_read {
+            self.quiet_since = None;
+            self.position.idle = false;
+        }
+        match polled {
+            Polled::Ready => Work::More,
+            Polled::End => {
+                self.position.at.finished = true;
+                self.position.idle = false;
+                Work::More
+            }
+            Polled::Idle(delay) => {
+                let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
+                let Some(idle_after) = idle_after else { return Work::Wait(delay) };
+                self.position.idle |= quiet >= idle_after;
+                let missing = idle_after.saturating_sub(quiet);
+                Work::Wait(if self.position.idle { delay } else { delay.min(missing) })
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> SplitStatus {
+        status_of(&self.position, self.reader.progress())
+    }
+}
+
+/// Says how far a split is.
+pub(super) fn status_of(position: &Position, progress: Option<Progress>) -> SplitStatus {
+    let all = || position.size.map(|size| Progress { done: size, total: size });
+    let none = || position.size.map(|size| Progress { done: 0, total: size });
+    SplitStatus {
+        split: position.at.split.clone(),
+        records: position.at.records,
+        bad_records: position.bad_records,
+        finished: position.at.finished,
+        idle: position.idle,
+        watermark_ms: position.at.watermark_ms,
+        progress: if position.at.finished { all().or(progress) } else { progress.or_else(none) },
+    }
+}
