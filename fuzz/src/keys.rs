@@ -102,6 +102,7 @@ fn write(columns: &StateColumns, rows: &BTreeMap<(u16, Vec<u8>), Value>) -> Save
         operators: vec![OperatorEntry {
             uid: OperatorUid::new("o").expect("a name"),
             kind: "reduce".to_owned(),
+            traits: Default::default(),
             states: vec![state],
         }],
         migrations: Vec::new(),
