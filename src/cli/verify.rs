@@ -1,10 +1,11 @@
 //! `pitlane verify SAVEPOINT`.
 
 use super::named::NamedArgs;
-use super::text::{counted, size};
+use super::text::{counted, grouped, share, size};
 use super::{Answer, Console, Outcome};
 use crate::error::Error;
-use crate::savepoint::{Depth, Problem, Report, verify};
+use crate::model::SavepointId;
+use crate::savepoint::{Depth, Problem, Report, Sample, verify};
 use serde_json::json;
 use std::io;
 
@@ -20,7 +21,15 @@ pub(super) struct VerifyArgs {
     /// Check the manifest, and of each file its size and its tail: what a job checks before it starts
     #[arg(long)]
     fast: bool,
-    /// Print JSON: {path, depth, ok, files, rows, bytes, problems: [{file, found, wanted}]}
+    /// Check about so many percent of the pages and the rows in them, the first and the last page of each file among
+    /// them
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", conflicts_with = "fast",
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    sample: Option<u8>,
+    /// Choose the pages by this number: the same number, the same pages [default: the id of the savepoint]
+    #[arg(long, value_name = "NUMBER", requires = "sample")]
+    seed: Option<u64>,
+    /// Print JSON: {path, depth, seed, ok, files, rows, bytes, bytes_read, problems: [{file, found, wanted}]}
     #[arg(long)]
     json: bool,
 }
@@ -28,32 +37,71 @@ pub(super) struct VerifyArgs {
 const EXAMPLES: &str = "Examples:
   pitlane verify pitlane-data/flights/savepoints/0000000012-a0001
   pitlane verify SAVEPOINT --fast && echo ready to resume
+  pitlane verify SAVEPOINT --sample 2 --seed $(date +%j)
 
 Exit status: 0 no damage; 1 damage; 2 not a savepoint, or one that cannot be read.";
 
 pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Outcome {
-    let depth = if args.fast { Depth::Fast } else { Depth::Full };
-    let (path, report) = match args.savepoint.open() {
-        Ok(savepoint) => (savepoint.location(), verify(&savepoint, depth)),
+    let looked = match args.savepoint.open() {
+        Ok(savepoint) => {
+            let depth = args.depth(savepoint.id());
+            let rows = savepoint.manifest().files().map(|file| file.rows).sum();
+            Looked { path: savepoint.location(), depth, rows, report: verify(&savepoint, depth) }
+        }
         // A damaged manifest is damage like any other.
-        Err(error) => (args.savepoint.name().display().to_string(), damaged_manifest(error)?),
+        Err(error) => Looked {
+            path: args.savepoint.name().display().to_string(),
+            depth: args.depth(&SavepointId(String::new())),
+            rows: 0,
+            report: damaged_manifest(error)?,
+        },
     };
+    let Looked { path, depth, report, .. } = &looked;
     if args.json {
+        let (depth, seed) = match depth {
+            Depth::Fast => ("fast", None),
+            Depth::Sampled(sample) => ("sampled", Some(sample.seed)),
+            Depth::Full => ("full", None),
+        };
         console.json(&json!({
             "path": path,
-            "depth": if args.fast { "fast" } else { "full" },
+            "depth": depth,
+            "seed": seed,
             "ok": report.problems.is_empty(),
             "files": report.files,
             "rows": report.rows,
             "bytes": report.bytes,
+            "bytes_read": report.bytes_read,
             "problems": report.problems.iter().map(|Problem { file, found, wanted }| {
                 json!({ "file": file, "found": found, "wanted": wanted })
             }).collect::<Vec<_>>(),
         }))?;
     } else {
-        write(&path, depth, &report, console)?;
+        write(&looked, console)?;
     }
     Ok(if report.problems.is_empty() { Answer::Yes } else { Answer::No })
+}
+
+impl VerifyArgs {
+    fn depth(&self, id: &SavepointId) -> Depth {
+        match self.sample {
+            _ if self.fast => Depth::Fast,
+            None => Depth::Full,
+            Some(percent) => {
+                let seed = self.seed.or_else(|| u64::from_str_radix(&id.0, 16).ok()).unwrap_or_default();
+                Depth::Sampled(Sample { percent, seed })
+            }
+        }
+    }
+}
+
+/// What was looked at, and how.
+struct Looked {
+    path: String,
+    depth: Depth,
+    /// The number of rows that the manifest speaks of.
+    rows: u64,
+    report: Report,
 }
 
 fn damaged_manifest(error: Error) -> Result<Report, Error> {
@@ -65,23 +113,30 @@ fn damaged_manifest(error: Error) -> Result<Report, Error> {
     Ok(Report { problems: vec![problem], files: 1, ..Report::default() })
 }
 
-fn write(path: &str, depth: Depth, report: &Report, console: &mut Console<'_>) -> io::Result<()> {
+fn write(looked: &Looked, console: &mut Console<'_>) -> io::Result<()> {
+    let Looked { path, depth, rows, report } = looked;
     for Problem { file, found, wanted } in &report.problems {
         writeln!(console.out, "damaged  {file}: found {found}, wanted {wanted}")?;
     }
     let looked = match depth {
-        Depth::Fast => "manifest, sizes and tails checked",
-        Depth::Full => "every byte and every row checked",
+        Depth::Fast => "manifest, sizes and tails checked".to_owned(),
+        Depth::Sampled(sample) => format!(
+            "{} of the bytes and {} of {} checked, chosen with seed {}",
+            share(report.bytes_read, report.bytes),
+            grouped(report.rows),
+            counted(*rows, "row"),
+            sample.seed
+        ),
+        Depth::Full => "every byte and every row checked".to_owned(),
     };
     let verdict = match report.problems.len() as u64 {
         0 => "ok       ".to_owned(),
         problems => format!("{} in ", counted(problems, "problem")),
     };
-    writeln!(
-        console.out,
-        "{verdict}{path}: {looked}, {}, {}, {}",
-        counted(report.files as u64, "file"),
-        counted(report.rows, "row"),
-        size(report.bytes)
-    )
+    let rows = match depth {
+        Depth::Sampled(_) => String::new(),
+        _ => format!(", {}", counted(report.rows, "row")),
+    };
+    let (files, bytes) = (counted(report.files as u64, "file"), size(report.bytes));
+    writeln!(console.out, "{verdict}{path}: {looked}, {files}{rows}, {bytes}")
 }

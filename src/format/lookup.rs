@@ -112,6 +112,12 @@ impl ParquetFile {
         (all, pure)
     }
 
+    /// Returns the rows of each page of the column of a row group that has the most pages.
+    pub(crate) fn page_rows(&self, index: usize) -> Vec<Range<usize>> {
+        let most = (0..self.leaf_count()).max_by_key(|leaf| self.pages(index, *leaf).len());
+        most.map_or_else(Vec::new, |leaf| self.rows_of_pages(index, leaf).collect())
+    }
+
     /// Returns the rows of each page of a column chunk.
     fn rows_of_pages(&self, index: usize, leaf: usize) -> impl Iterator<Item = Range<usize>> {
         let starts = self.pages(index, leaf).iter().map(|page| page.first_row_index as usize);

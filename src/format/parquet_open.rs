@@ -134,6 +134,13 @@ impl ParquetFile {
         Some(self.stride).filter(|stride| *stride > 0)
     }
 
+    /// Returns how many bytes opening has read: magic and tail.
+    pub(crate) fn bytes_to_open(&self) -> u64 {
+        let last = self.groups.last().and_then(|group| group.leaves.last());
+        let tail_start = last.map_or(MAGIC.len() as u64, |leaf| leaf.bytes.end);
+        MAGIC.len() as u64 + self.source.size() - tail_start
+    }
+
     /// Shows where the file is, for messages.
     pub(crate) fn path(&self) -> &str {
         &self.path

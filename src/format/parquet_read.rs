@@ -3,7 +3,7 @@
 //! Bytes are read and checked against their hash before the Parquet library sees them.
 
 use super::chunks::{chunk_hasher, page_hash};
-use super::parquet_open::{ParquetFile, guarded, read_range};
+use super::parquet_open::{Leaf, ParquetFile, guarded, read_range};
 use super::sparse::Sparse;
 use crate::error::{Error, Result};
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -74,6 +74,27 @@ impl ParquetFile {
         let rows = rows.start.min(self.groups[index].rows)..rows.end.min(self.groups[index].rows);
         let count = rows.len();
         self.rows(index, &[rows], wanted, count)?.whole()
+    }
+
+    /// Reads several runs of rows of a row group, in order, as one batch.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group or row.
+    pub(crate) fn read_runs(&self, index: usize, rows: &[Range<usize>]) -> Result<RecordBatch> {
+        let count = rows.iter().map(ExactSizeIterator::len).sum();
+        self.rows(index, rows, Wanted::All, count)?.whole()
+    }
+
+    /// Returns how many bytes reading some rows of a row group takes: those of the pages that hold some of them.
+    pub(crate) fn bytes_of_rows(&self, index: usize, rows: &[Range<usize>]) -> u64 {
+        let bytes_of = |(leaf, place): (usize, &Leaf)| {
+            let pages = self.pages(index, leaf);
+            let dictionary = place.dictionary_end.map_or(0, |end| end - place.bytes.start);
+            let run_bytes = |run: Range<usize>| pages[run].iter().map(|page| page.compressed_page_size as u64).sum::<u64>();
+            dictionary + page_runs(pages, rows).into_iter().map(run_bytes).sum::<u64>()
+        };
+        self.groups[index].leaves.iter().enumerate().map(bytes_of).sum()
     }
 
     /// Reads rows of a row group, of its pages only those that hold them, and hands them out as batches of

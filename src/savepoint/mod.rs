@@ -31,7 +31,7 @@ pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to}
 pub use scan::{Batches, Scan, ScanBatch};
 pub use state_file::{RowGroup, StateFile};
 pub use take_over::Taken;
-pub use verify::{Depth, Problem, Report, verify};
+pub use verify::{Depth, Problem, Report, Sample, verify};
 pub(crate) use writer::check_sealed;
 pub use writer::{StateFileWriter, StateWriter, dispose, dispose_shared, publish};
 

@@ -187,6 +187,26 @@ impl StateFile {
         self.inner.file.read_rows(row_group, rows, Wanted::All)
     }
 
+    /// Reads several runs of rows of a row group, in order, as one batch.
+    pub(super) fn read_runs(&self, row_group: usize, rows: &[Range<usize>]) -> Result<RecordBatch> {
+        self.inner.file.read_runs(row_group, rows)
+    }
+
+    /// Returns how many bytes reading some rows of a row group takes.
+    pub(super) fn bytes_of_rows(&self, row_group: usize, rows: &[Range<usize>]) -> u64 {
+        self.inner.file.bytes_of_rows(row_group, rows)
+    }
+
+    /// Returns the rows of each page of the column of a row group that has the most pages.
+    pub(super) fn page_rows(&self, row_group: usize) -> Vec<Range<usize>> {
+        self.inner.file.page_rows(row_group)
+    }
+
+    /// Returns how many bytes opening the file has read.
+    pub(super) fn bytes_to_open(&self) -> u64 {
+        self.inner.file.bytes_to_open()
+    }
+
     /// Finds the row group and the row in it of a key, given as its key group and its canonical encoding.
     ///
     /// Reads one or a few pages of the key column.

@@ -2,7 +2,8 @@
 //!
 //! A fast look is what a job takes before it starts: manifest, sizes, tails, columns. A full one reads every byte
 //! and every row: the SHA-256 of each file, the hash of each chunk, each value, each key in its key group and in
-//! order, no key twice in a state, and no file in the directory that the manifest does not name (clause PB-6).
+//! order, no key twice in a state, and no file in the directory that the manifest does not name (clause PB-6). A
+//! sampled one does the same for some pages, so that large savepoints can be looked at often.
 
 use super::Savepoint;
 use super::verify_rows::check_rows;
@@ -21,8 +22,19 @@ const PIECE_BYTES: usize = 1 << 20;
 pub enum Depth {
     /// The manifest, and of each file its size, tail and columns.
     Fast,
+    /// Some pages of each file and the rows in them, the first and the last one among them, and what `Fast` looks at.
+    Sampled(Sample),
     /// Every byte and every row.
     Full,
+}
+
+/// Which pages are looked at: the same ones for the same savepoint and seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// About how many of a hundred pages.
+    pub percent: u8,
+    /// Another one chooses other pages.
+    pub seed: u64,
 }
 
 /// One thing that is not as it should be.
@@ -47,6 +59,8 @@ pub struct Report {
     pub rows: u64,
     /// The size of all files together.
     pub bytes: u64,
+    /// How many of these bytes were read.
+    pub bytes_read: u64,
 }
 
 impl Report {
@@ -70,10 +84,23 @@ impl Report {
 }
 
 /// Looks for damage.
+///
+/// # Examples
+///
+/// ```
+/// use pitlane::savepoint::{Depth, Sample, Savepoint, verify};
+///
+/// let savepoint = Savepoint::open("fixtures/v1/many-groups/savepoint")?;
+/// let full = verify(&savepoint, Depth::Full);
+/// assert_eq!((full.problems.len(), full.rows, full.bytes_read), (0, 300, full.bytes));
+/// let some = verify(&savepoint, Depth::Sampled(Sample { percent: 10, seed: 7 }));
+/// assert!(some.problems.is_empty() && some.rows < 300 && some.bytes_read < some.bytes);
+/// # Ok::<(), pitlane::Error>(())
+/// ```
 pub fn verify(savepoint: &Savepoint, depth: Depth) -> Report {
     let mut report = Report::default();
     check_manifest(savepoint, &mut report);
-    if depth == Depth::Full {
+    if depth != Depth::Fast {
         check_directory(savepoint, &mut report);
     }
     for (_, state) in savepoint.manifest.states() {
@@ -90,13 +117,18 @@ pub fn verify(savepoint: &Savepoint, depth: Depth) -> Report {
                 true => savepoint.tombstone_file(state, file),
             };
             match opened {
-                Ok(open) => sound.push((file, open)),
+                Ok(open) => {
+                    // What opening has read; a full look has read it as part of the whole.
+                    report.bytes_read += if depth == Depth::Full { 0 } else { open.bytes_to_open() };
+                    sound.push((file, open));
+                }
                 Err(error) => report.add_error(&file.place(), error),
             }
         }
         match depth {
             Depth::Fast => report.rows += sound.iter().map(|(file, _)| file.rows).sum::<u64>(),
-            Depth::Full => check_rows(state, sound, &mut report),
+            Depth::Sampled(sample) => check_rows(state, sound, Some(sample), &mut report),
+            Depth::Full => check_rows(state, sound, None, &mut report),
         }
         check_schemas(state, &mut report);
     }
@@ -115,7 +147,9 @@ fn check_manifest(savepoint: &Savepoint, report: &mut Report) {
         Err(error) => report.add_error(layout::MANIFEST, error),
     }
     let blob = savepoint.store.open(&layout::manifest_path(&savepoint.dir));
-    report.bytes += blob.map_or(0, |blob| blob.size());
+    let bytes = blob.map_or(0, |blob| blob.size());
+    report.bytes += bytes;
+    report.bytes_read += bytes;
 }
 
 /// Finds files that the manifest does not name.
@@ -145,8 +179,9 @@ fn check_directory(savepoint: &Savepoint, report: &mut Report) {
 /// Hashes a file.
 fn check_bytes(savepoint: &Savepoint, file: &FileEntry, report: &mut Report) {
     match hash(savepoint, file) {
-        Ok(found) if found == file.sha256 => {}
+        Ok(found) if found == file.sha256 => report.bytes_read += file.size_bytes,
         Ok(found) => {
+            report.bytes_read += file.size_bytes;
             report.add(&file.place(), format!("bytes with the SHA-256 {found}"), file.sha256.to_string())
         }
         // That a file is missing, of another size or not to be opened is found when it is opened.

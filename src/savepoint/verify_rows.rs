@@ -1,22 +1,30 @@
-//! Reading every row of a state: values, order, and keys that are in two files.
+//! Reading rows of a state, all or a sample: values, order, and keys that are in two files.
 //!
 //! Files of a layer whose key groups overlap are read side by side in the order of their keys, one row group of each
 //! in memory, so that a key that comes twice comes twice in a row.
 
-use super::verify::Report;
+use super::verify::{Report, Sample};
 use super::{StateColumns, StateFile};
 use crate::format::RowOrder;
 use crate::model::{ColumnMismatch, FileEntry, StateEntry, StateKind, value_at};
 use arrow::array::RecordBatch;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How many keys of two files are shown before the rest is only counted.
 const SHOWN: usize = 3;
 
-/// Reads every row of the files of `state` that could be opened.
-pub(super) fn check_rows(state: &StateEntry, files: Vec<(&FileEntry, StateFile)>, report: &mut Report) {
-    let mut cursors: Vec<_> = files.into_iter().map(|(entry, file)| Cursor::new(entry, file)).collect();
+/// Reads every row of the files of `state` that could be opened, or a sample.
+pub(super) fn check_rows(
+    state: &StateEntry,
+    files: Vec<(&FileEntry, StateFile)>,
+    sample: Option<Sample>,
+    report: &mut Report,
+) {
+    let cursor = |(entry, file)| Cursor::new(entry, file, sample);
+    let mut cursors: Vec<_> = files.into_iter().map(cursor).collect();
     if state.kind == StateKind::List {
         for cursor in &mut cursors {
             while cursor.load(report) {}
@@ -81,6 +89,8 @@ fn merge(mut cursors: Vec<Cursor<'_>>, report: &mut Report) {
 struct Cursor<'a> {
     entry: &'a FileEntry,
     file: StateFile,
+    /// Which rows are read, if not all.
+    sample: Option<Sample>,
     order: RowOrder,
     next_group: usize,
     /// The encoded keys of the row group that is being gone through, one behind the other.
@@ -91,9 +101,9 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(entry: &'a FileEntry, file: StateFile) -> Self {
+    fn new(entry: &'a FileEntry, file: StateFile, sample: Option<Sample>) -> Self {
         let order = RowOrder::new(file.columns().clone());
-        Self { entry, file, order, next_group: 0, keys: Vec::new(), ends: Vec::new(), row: 0 }
+        Self { entry, file, sample, order, next_group: 0, keys: Vec::new(), ends: Vec::new(), row: 0 }
     }
 
     /// Takes the next key.
@@ -117,7 +127,18 @@ impl<'a> Cursor<'a> {
         self.keys.clear();
         self.ends.clear();
         self.row = 0;
-        let batch = match self.file.read_row_group(index) {
+        let batch = match self.sample {
+            None => self.file.read_row_group(index),
+            Some(sample) => {
+                let rows = self.sampled(index, sample);
+                if rows.is_empty() {
+                    return true;
+                }
+                report.bytes_read += self.file.bytes_of_rows(index, &rows);
+                self.file.read_runs(index, &rows)
+            }
+        };
+        let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
                 report.add_error(&self.entry.place(), error);
@@ -151,6 +172,29 @@ impl<'a> Cursor<'a> {
             report.add(&self.entry.place(), format!("row group {index}, {found}"), wanted);
         }
         true
+    }
+}
+
+impl Cursor<'_> {
+    /// Chooses rows of a row group, by whole pages: of each file the first and the last one, and others as the seed
+    /// has it.
+    fn sampled(&self, index: usize, sample: Sample) -> Vec<Range<usize>> {
+        let pages = self.file.page_rows(index);
+        let (is_first, is_last) = (index == 0, index + 1 == self.file.row_groups().len());
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (number, rows) in pages.iter().enumerate() {
+            let is_end = (is_first && number == 0) || (is_last && number + 1 == pages.len());
+            let name = format!("{} {index} {number}", self.entry.path);
+            let draw = xxh3_64_with_seed(name.as_bytes(), sample.seed) % 100;
+            if !is_end && draw >= u64::from(sample.percent) {
+                continue;
+            }
+            match runs.last_mut().filter(|run| run.end == rows.start) {
+                Some(run) => run.end = rows.end,
+                None => runs.push(rows.clone()),
+            }
+        }
+        runs
     }
 }
 

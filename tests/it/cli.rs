@@ -159,10 +159,22 @@ fn verify_names_each_damaged_file_and_answers_with_its_status() {
         (whole.status, plain(&whole.out).as_str(), whole.err.as_str()),
         (0, "ok  DIR/one: every byte and every row checked, 5 files, 42 rows, SIZE", "")
     );
+    let some = place.run(&["verify", "DIR/one", "--sample", "--seed", "7"]);
+    assert_eq!(
+        (some.status, plain(&some.out).as_str(), some.err.as_str()),
+        (0, "ok  DIR/one: 100 % of the bytes and 42 of 42 rows checked, chosen with seed 7, 5 files, SIZE", "")
+    );
+    let (_, json) = place.json(&["verify", "DIR/one", "--sample", "0", "--seed", "7"]);
+    assert_eq!((&json["depth"], &json["seed"]), (&Json::from("sampled"), &Json::from(7)));
+    assert_eq!(json["bytes"], json["bytes_read"]);
+    for wrong in [&["--sample", "101"][..], &["--seed", "1"], &["--fast", "--sample"]] {
+        assert_eq!(place.run(&[&["verify", "DIR/one"], wrong].concat()).status, 2, "{wrong:?}");
+    }
     let file = path.join("state/0002-source/splits/w0000.s1.p0000.parquet");
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[10] ^= 1;
     std::fs::write(&file, bytes).unwrap();
+    assert_eq!(place.run(&["verify", "DIR/one", "--sample", "0"]).status, 1);
     let fast = place.run(&["verify", "DIR/one", "--fast"]);
     assert_eq!(fast.status, 0, "{}", fast.out);
     let damaged = place.run(&["verify", "DIR/one"]);

@@ -69,6 +69,7 @@ mod rolling;
 mod round_trip;
 mod salvage;
 mod sample;
+mod sampled;
 mod savepoint;
 mod scan;
 #[cfg(feature = "engine")]
