@@ -91,7 +91,9 @@ impl ParquetFile {
         let bytes_of = |(leaf, place): (usize, &Leaf)| {
             let pages = self.pages(index, leaf);
             let dictionary = place.dictionary_end.map_or(0, |end| end - place.bytes.start);
-            let run_bytes = |run: Range<usize>| pages[run].iter().map(|page| page.compressed_page_size as u64).sum::<u64>();
+            let run_bytes = |run: Range<usize>| {
+                pages[run].iter().map(|page| page.compressed_page_size as u64).sum::<u64>()
+            };
             dictionary + page_runs(pages, rows).into_iter().map(run_bytes).sum::<u64>()
         };
         self.groups[index].leaves.iter().enumerate().map(bytes_of).sum()

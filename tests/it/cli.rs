@@ -162,7 +162,11 @@ fn verify_names_each_damaged_file_and_answers_with_its_status() {
     let some = place.run(&["verify", "DIR/one", "--sample", "--seed", "7"]);
     assert_eq!(
         (some.status, plain(&some.out).as_str(), some.err.as_str()),
-        (0, "ok  DIR/one: 100 % of the bytes and 42 of 42 rows checked, chosen with seed 7, 5 files, SIZE", "")
+        (
+            0,
+            "ok  DIR/one: 100 % of the bytes and 42 of 42 rows checked, chosen with seed 7, 5 files, SIZE",
+            ""
+        )
     );
     let (_, json) = place.json(&["verify", "DIR/one", "--sample", "0", "--seed", "7"]);
     assert_eq!((&json["depth"], &json["seed"]), (&Json::from("sampled"), &Json::from(7)));
