@@ -85,13 +85,17 @@ pub enum Error {
 
     /// A state was written with a schema from which no chain of migrations leads to the job's.
     #[error(
-        "operator `{uid}`, state `{state}`: found schema version {found}, wanted {wanted}, no migration in between"
+        "operator `{uid}`, state `{state}`: found schema version {found}, wanted {wanted}, no migration in between{}",
+        in_rows(*rows)
     )]
-    NoMigration { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion },
+    NoMigration { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion, rows: u64 },
 
     /// A state was written by a later release than the job.
-    #[error("operator `{uid}`, state `{state}`: found schema version {found}, wanted at most {wanted}")]
-    NewerSchema { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion },
+    #[error(
+        "operator `{uid}`, state `{state}`: found schema version {found}, wanted at most {wanted}{}",
+        in_rows(*rows)
+    )]
+    NewerSchema { uid: OperatorUid, state: StateName, found: SchemaVersion, wanted: SchemaVersion, rows: u64 },
 
     /// A program was asked to describe itself as a job, and what it printed is no description.
     #[error("{program} does not describe a job: found {found}, wanted {wanted}")]
@@ -250,6 +254,8 @@ pub enum JobProblem {
     DuplicateState { uid: String, state: String },
     #[error("operator `{uid}`: {reason}")]
     BadState { uid: String, reason: String },
+    #[error("`{to}` cannot have been `{from}`: {reason}")]
+    BadRename { from: String, to: String, reason: String },
 }
 
 impl Error {
@@ -407,6 +413,9 @@ impl Error {
                 }
                 JobProblem::DuplicateState { .. } => "give each state of an operator a name of its own".to_owned(),
                 JobProblem::DuplicateUid { .. } => "give each operator a uid of its own".to_owned(),
+                JobProblem::BadRename { .. } => {
+                    "a rename leads from a name that only older savepoints have to one that the job has".to_owned()
+                }
                 JobProblem::TooManyWorkers { groups, .. } => {
                     format!("start with at most {groups} workers, or give a new job a larger `max_parallelism`")
                 }
@@ -415,6 +424,11 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// Says how many rows it is about; of one row at hand there is no need to.
+fn in_rows(rows: u64) -> String {
+    if rows == 0 { String::new() } else { format!(", in {}", counted(rows, "row")) }
 }
 
 fn counted_failures(in_a_row: u32) -> String {

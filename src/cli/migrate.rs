@@ -1,13 +1,14 @@
-//! `pitlane migrate status SAVEPOINT|JOB`.
+//! `pitlane migrate status SAVEPOINT|JOB`, `pitlane migrate retire SAVEPOINT...`.
 
 use super::job::RunDirArgs;
 use super::named::DataArgs;
 use super::{Answer, Console, Outcome};
 use crate::control::{JobStatus, client};
 use crate::error::{Error, Result};
-use crate::migrate::{MigrationStatus, StateStatus, VersionRows, status};
+use crate::migrate::{MigrationStatus, OldVersion, StateStatus, VersionRows, retire, status};
 use crate::model::SchemaVersion;
-use std::path::Path;
+use crate::savepoint::Savepoint;
+use std::path::{Path, PathBuf};
 
 /// How far state has come from old schemas to new ones
 #[derive(clap::Args)]
@@ -20,7 +21,40 @@ pub(super) struct MigrateArgs {
 #[derive(clap::Subcommand)]
 enum Verb {
     Status(StatusArgs),
+    Retire(RetireArgs),
 }
+
+/// Show which old schema versions savepoints still need, and which code may go
+///
+/// A migration may be removed from a job when no savepoint that somebody may want to start from has a row under the
+/// version that it takes. Old versions that none of the savepoints ever had are not known here.
+#[derive(clap::Args)]
+#[command(after_help = RETIRE_EXAMPLES)]
+struct RetireArgs {
+    /// Savepoints and checkpoints, as in `pitlane inspect`; all below --data unless some are named
+    savepoints: Vec<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Look at this operator alone
+    #[arg(long, value_name = "UID")]
+    operator: Option<String>,
+    /// Look at states of this name alone
+    #[arg(long, value_name = "NAME")]
+    state: Option<String>,
+    /// Look at versions up to this one
+    #[arg(long, value_name = "VERSION")]
+    up_to: Option<u32>,
+    /// Print JSON: {may_go, savepoints, versions: [{operator, state, version, may_go,
+    /// left: [{savepoint, created_ms, rows}]}]}
+    #[arg(long)]
+    json: bool,
+}
+
+const RETIRE_EXAMPLES: &str = "Examples:
+  pitlane migrate retire
+  pitlane migrate retire SAVEPOINT --operator alarm --up-to 1
+
+Exit status: 0 no row is left under an old version; 1 some are; 2 it could not be found out.";
 
 /// Show how many rows each state has under each schema version
 ///
@@ -45,7 +79,10 @@ const EXAMPLES: &str = "Examples:
   pitlane migrate status flights --json | jq .done";
 
 pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
-    let Verb::Status(args) = &args.verb;
+    let args = match &args.verb {
+        Verb::Status(args) => args,
+        Verb::Retire(args) => return run_retire(args, console),
+    };
     let status = status_of(args)?;
     if args.json {
         console.json(&status.to_json())?;
@@ -53,6 +90,26 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
         write!(console.out, "{status}")?;
     }
     Ok(Answer::Yes)
+}
+
+fn run_retire(args: &RetireArgs, console: &mut Console<'_>) -> Outcome {
+    let savepoints = match &args.savepoints[..] {
+        [] => args.data.all()?,
+        named => named.iter().map(|name| args.data.open(name)).collect::<Result<Vec<_>>>()?,
+    };
+    let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+    let wanted = |version: &OldVersion| {
+        is(&args.operator, version.uid.as_str())
+            && is(&args.state, version.state.as_str())
+            && args.up_to.is_none_or(|up_to| version.version.0 <= up_to)
+    };
+    let found = retire(savepoints.iter().map(|s: &Savepoint| (s.location(), s.manifest()))).only(wanted);
+    if args.json {
+        console.json(&found.to_json())?;
+    } else {
+        write!(console.out, "{found}")?;
+    }
+    Ok(if found.may_go() { Answer::Yes } else { Answer::No })
 }
 
 fn status_of(args: &StatusArgs) -> Result<MigrationStatus> {

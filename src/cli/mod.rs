@@ -105,6 +105,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
     match outcome {
         Ok(Answer::Yes) => 0,
         Ok(Answer::No) => 1,
+        Ok(Answer::Open) => 3,
         Err(failure) => {
             // What was found before the failure comes before it.
             let _ = console.out.flush();
@@ -140,6 +141,8 @@ enum Answer {
     Yes,
     /// Differences, damage, a refused plan, nothing found.
     No,
+    /// Somebody has to decide.
+    Open,
 }
 
 /// Why there is no answer.

@@ -38,6 +38,11 @@ impl NamedArgs {
 }
 
 impl DataArgs {
+    /// Opens all savepoints and checkpoints that there are.
+    pub(super) fn all(&self) -> Result<Vec<Savepoint>> {
+        catalog::open_all(&self.data)
+    }
+
     pub(super) fn open(&self, name: &Path) -> Result<Savepoint> {
         let Some(text) = name.to_str() else { return Savepoint::open(name) };
         match catalog::resolve(text, &self.data) {

@@ -39,14 +39,16 @@ const EXAMPLES: &str = "Examples:
   pitlane plan SAVEPOINT ./jobs -- flights-v2
   pitlane plan SAVEPOINT ./flights_v2 --drop-unmatched print-old --json
 
-Exit status: 0 the job can start; 1 it cannot, or a decision is needed; 2 it could not be found out.";
+Exit status: 0 the job can start; 1 it cannot; 3 somebody has to decide; 2 it could not be found out.";
 
 const JSON_HELP: &str = "Print JSON: {verdict: ready | decision-needed | refused, savepoint: {job, release},
   job: {job, release}, max_parallelism, asked_max_parallelism, workers, needless_drops: [uid],
   operators: [{uid, kind, in_job, time: event | ingestion | processing or null,
     delivery: exactly-once | at-least-once or null, warnings: [text], lookalike, states: [{name,
-    outcome: new | stored | refused | unmatched | dropped, rows, to, schemas: [{from, rows,
-      way: as-is | automatic | migrate | refused, changes: [{place, kind, text}], steps: [{name, from, to}]}]}]}]}";
+    outcome: new | stored | refused | unmatched | dropped, rows, lookalike, to, schemas: [{from, rows, lossy,
+      way: as-is | automatic | migrate | refused, changes: [{place, kind, text}],
+      steps: [{name, from, to, drops}]}]}]}],
+  renamed: [{from, to}], changed_migrations: [{name, operator, state, used_on}]}";
 
 pub(super) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome {
     let savepoint = args.savepoint.open()?;
@@ -60,7 +62,8 @@ pub(super) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome {
     }
     Ok(match plan.verdict() {
         Verdict::Ready => Answer::Yes,
-        Verdict::DecisionNeeded | Verdict::Refused => Answer::No,
+        Verdict::DecisionNeeded => Answer::Open,
+        Verdict::Refused => Answer::No,
     })
 }
 

@@ -17,8 +17,8 @@ use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
 use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{JobDescription, lineage, plan};
-use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateEntry, StateKind};
+use crate::migrate::{JobDescription, Place, Rename, adopted, check_renames, lineage, plan};
+use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateEntry, StateKind, StateName};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,12 @@ pub struct Job {
     max_parallelism: MaxParallelism,
     checkpoints: Checkpoints,
     restart: Restart,
+    renames: Vec<(Named, Named)>,
     graph: Rc<RefCell<Graph>>,
 }
+
+/// An operator's uid, and the name of one of its states if it is about that alone.
+type Named = (String, Option<String>);
 
 /// How to run a job.
 #[derive(Clone, Debug)]
@@ -138,6 +142,7 @@ impl Job {
             max_parallelism: MaxParallelism::DEFAULT,
             checkpoints: Checkpoints::default(),
             restart: Restart::default(),
+            renames: Vec::new(),
             graph: Rc::default(),
         }
     }
@@ -177,6 +182,48 @@ impl Job {
         self.restart
     }
 
+    /// Says that the operator `to` had the uid `from` in earlier releases: it takes over the state that savepoints have
+    /// under that one. It may stay for good; where a savepoint knows the new uid it does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pitlane::connectors::{FileSink, Generator};
+    /// use pitlane::engine::{Job, RunOptions};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let job = |counts: &str| {
+    ///     let job = Job::new("parity").renamed("mapper-1", "counts");
+    ///     job.source(Generator::new(1, 10, |_, n| n)).uid("numbers")
+    ///         .key_by(|n| n % 2).reduce(|a, b| a.max(b)).uid(counts)
+    ///         .sink(FileSink::json_lines(dir.path().join("out"))).uid("out");
+    ///     job
+    /// };
+    /// let options = RunOptions::in_dir(dir.path().join("data"));
+    /// # let first = Job::new("parity");
+    /// # first.source(Generator::new(1, 10, |_, n| n)).uid("numbers")
+    /// #     .key_by(|n| n % 2).reduce(|a, b| a.max(b)).uid("mapper-1")
+    /// #     .sink(FileSink::json_lines(dir.path().join("out"))).uid("out");
+    /// # first.run(&options)?;
+    /// // The last release called it `mapper-1`; nothing is lost, and nobody has to decide anything.
+    /// job("counts").run(&options)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        self.renames.push(((from.to_owned(), None), (to.to_owned(), None)));
+        self
+    }
+
+    /// Says that a state, given as operator and name, was another one in earlier releases: of the same operator under
+    /// another name, or of another operator.
+    #[must_use]
+    pub fn renamed_state(mut self, from: (&str, &str), to: (&str, &str)) -> Self {
+        let named = |(uid, state): (&str, &str)| (uid.to_owned(), Some(state.to_owned()));
+        self.renames.push((named(from), named(to)));
+        self
+    }
+
     /// Adds a source.
     pub fn source<S: Source + Sync>(&self, source: S) -> SourceStream<S::Item> {
         SourceStream::new(&self.graph, source)
@@ -198,13 +245,17 @@ impl Job {
     /// [`Error::Job`] with what keeps it from running.
     pub fn describe(&self) -> Result<JobDescription> {
         let bad_name = || self.problem(JobProblem::BadName { name: self.name.clone() });
-        Ok(JobDescription {
+        let renames = self.renames.iter().map(|(from, to)| Ok(Rename { from: place(from)?, to: place(to)? }));
+        let description = JobDescription {
             job: JobName::new(&self.name).ok_or_else(bad_name)?,
             release: self.release.clone(),
             max_parallelism: self.max_parallelism,
             workers: None,
             operators: self.graph.borrow().describe().map_err(|p| self.problem(p))?,
-        })
+            renames: renames.collect::<Result<_, _>>().map_err(|p| self.problem(p))?,
+        };
+        check_renames(&description).map_err(|p| self.problem(p))?;
+        Ok(description)
     }
 
     /// Runs the job until its input ends, or it is stopped or cancelled, or fails.
@@ -252,6 +303,7 @@ impl Job {
         let last = history
             .open_last()
             .or_else(|e| if restore.is_some() || options.fresh { Ok(None) } else { Err(e) })?;
+        let last = last.map(|last| adopted(&last, &description));
         let last = last.filter(|last| restore.as_ref().is_none_or(|restore| restore.id() != last.id()));
         recover_sinks(&graph, &job, restore.iter().chain(&last))?;
         let meters: Arc<Vec<Meter>> =
@@ -348,14 +400,15 @@ impl Job {
     ) -> Result<Option<Savepoint>> {
         // An attempt that goes on for another one does not go back to where that one began.
         let goes_on = options.supervision.first_attempt.is_some_and(|first| history.has_commit_since(first));
-        let found = match &options.from {
+        let mut found = match &options.from {
             Some(path) if !goes_on => Some(Savepoint::open(path)?),
             None if options.fresh && !goes_on => None,
             _ => history.open_last()?,
         };
-        match &found {
+        match &mut found {
             Some(savepoint) => {
                 plan(savepoint.manifest(), description, &options.drop_unmatched).to_result()?;
+                *savepoint = adopted(savepoint, description);
                 let claimed =
                     savepoint.manifest().states().filter(|(o, _)| description.operator(&o.uid).is_some());
                 for (_, state) in claimed {
@@ -367,6 +420,15 @@ impl Job {
         }
         Ok(found)
     }
+}
+
+fn place((uid, state): &Named) -> Result<Place, JobProblem> {
+    let bad = |name: &str| JobProblem::BadName { name: name.to_owned() };
+    let named = |name: &String| StateName::new(name).ok_or_else(|| bad(name));
+    Ok(Place {
+        uid: OperatorUid::new(uid).ok_or_else(|| bad(uid))?,
+        state: state.as_ref().map(named).transpose()?,
+    })
 }
 
 /// A job that runs on threads of this process.

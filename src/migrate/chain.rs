@@ -326,7 +326,8 @@ trait Step<S>: Send + Sync {
 impl<S: State, M: Migration> Step<S> for M {
     fn describe(&self) -> StepDescription {
         let from = Schema { version: SchemaVersion(M::FROM), data_type: M::From::data_type() };
-        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO), revision: M::REVISION }
+        let drops = M::DROPS.iter().map(|&place| place.to_owned()).collect();
+        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO), revision: M::REVISION, drops }
     }
 
     fn types(&self) -> (TypeId, TypeId) {

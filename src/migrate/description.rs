@@ -3,6 +3,7 @@
 //! A description has a protocol version of its own, read first, so that tools and jobs built with different
 //! releases say so rather than misunderstand each other.
 
+use super::rename::{Place, Rename};
 use crate::error::Error;
 use crate::model::{
     DataType, Digest, JobName, MaxParallelism, OperatorTraits, OperatorUid, Schema, SchemaVersion, StateKind,
@@ -27,6 +28,8 @@ pub struct JobDescription {
     pub workers: Option<u32>,
     /// The operators that have a uid.
     pub operators: Vec<OperatorDescription>,
+    /// What had another name in earlier releases.
+    pub renames: Vec<Rename>,
 }
 
 /// An operator with a uid; sources and sinks are operators too.
@@ -68,13 +71,15 @@ pub struct StepDescription {
     pub to: SchemaVersion,
     /// Counts the changes of what it does.
     pub revision: u32,
+    /// The parts of old values that it lets go, by its own word.
+    pub drops: Vec<String>,
 }
 
 impl StepDescription {
     /// Returns what tells the migration from others of its name: a hash over its name, its versions, the type that it
     /// takes and its revision.
     pub fn checksum(&self) -> Digest {
-        let Self { name, from, to, revision } = self;
+        let Self { name, from, to, revision, .. } = self;
         let fingerprint = Digest(from.fingerprint().0);
         let text = format!("migration {name:?} {} {fingerprint} {to} {revision}", from.version);
         Digest(Sha256::digest(text.as_bytes()).into())
@@ -130,6 +135,21 @@ struct JobV1 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workers: Option<u32>,
     operators: Vec<OperatorV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    renames: Vec<RenameV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RenameV1 {
+    from: PlaceV1,
+    to: PlaceV1,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PlaceV1 {
+    uid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +188,8 @@ struct StepV1 {
     to: SchemaVersion,
     #[serde(default = "first_revision")]
     revision: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    drops: Vec<String>,
 }
 
 fn first_revision() -> u32 {
@@ -181,6 +203,7 @@ impl From<&JobDescription> for JobV1 {
             from: (&s.from).into(),
             to: s.to,
             revision: s.revision,
+            drops: s.drops.clone(),
         };
         let state = |s: &StateDescription| StateV1 {
             name: s.name.to_string(),
@@ -203,6 +226,11 @@ impl From<&JobDescription> for JobV1 {
             max_parallelism: job.max_parallelism.get(),
             workers: job.workers,
             operators: job.operators.iter().map(operator).collect(),
+            renames: job
+                .renames
+                .iter()
+                .map(|r| RenameV1 { from: (&r.from).into(), to: (&r.to).into() })
+                .collect(),
         }
     }
 }
@@ -232,7 +260,29 @@ impl JobV1 {
                 .ok_or_else(|| (format!("max_parallelism {groups}"), "1 to 32768".to_owned()))?,
             workers: self.workers,
             operators: self.operators.into_iter().map(OperatorV1::check).collect::<Result<_, _>>()?,
+            renames: self.renames.into_iter().map(RenameV1::check).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl From<&Place> for PlaceV1 {
+    fn from(place: &Place) -> Self {
+        Self { uid: place.uid.to_string(), state: place.state.as_ref().map(ToString::to_string) }
+    }
+}
+
+impl RenameV1 {
+    fn check(self) -> Result<Rename, Wrong> {
+        let Self { from, to } = self;
+        Ok(Rename { from: from.check()?, to: to.check()? })
+    }
+}
+
+impl PlaceV1 {
+    fn check(self) -> Result<Place, Wrong> {
+        let uid = OperatorUid::new(&self.uid).ok_or_else(|| not_a_name(&self.uid))?;
+        let named = |name: String| StateName::new(&name).ok_or_else(|| not_a_name(&name));
+        Ok(Place { uid, state: self.state.map(named).transpose()? })
     }
 }
 
@@ -249,8 +299,13 @@ impl OperatorV1 {
 
 impl StateV1 {
     fn check(self) -> Result<StateDescription, Wrong> {
-        let step =
-            |s: StepV1| StepDescription { name: s.name, from: s.from.into(), to: s.to, revision: s.revision };
+        let step = |s: StepV1| StepDescription {
+            name: s.name,
+            from: s.from.into(),
+            to: s.to,
+            revision: s.revision,
+            drops: s.drops,
+        };
         let kind = StateKind::parse(&self.kind);
         Ok(StateDescription {
             name: StateName::new(&self.name).ok_or_else(|| not_a_name(&self.name))?,
@@ -286,6 +341,7 @@ mod tests {
                 from: v1,
                 to: SchemaVersion(2),
                 revision: 1,
+                drops: vec!["value.1".to_owned()],
             }],
         };
         JobDescription {
@@ -293,6 +349,13 @@ mod tests {
             release: "0.2.0".to_owned(),
             max_parallelism: MaxParallelism::DEFAULT,
             workers: None,
+            renames: vec![Rename {
+                from: Place { uid: OperatorUid::new("alarm").unwrap(), state: StateName::new("on") },
+                to: Place {
+                    uid: OperatorUid::new("motion-alarm").unwrap(),
+                    state: StateName::new("activation"),
+                },
+            }],
             operators: vec![OperatorDescription {
                 uid: OperatorUid::new("motion-alarm").unwrap(),
                 kind: "flat_map_with_state".to_owned(),

@@ -12,6 +12,8 @@ mod lineage;
 mod plan;
 mod plan_text;
 mod project;
+mod rename;
+mod retire;
 mod route;
 mod rows;
 mod status;
@@ -22,8 +24,11 @@ pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 pub use insert::KeyedRows;
 pub use lineage::{ChangedMigration, changed_migrations, lineage};
-pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way, plan};
+pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way, plan};
 pub use project::project;
+pub use rename::{Place, Rename, adopt};
+pub(crate) use rename::{adopted, check as check_renames};
+pub use retire::{Left, OldVersion, Retirement, retire};
 pub use route::{RouteDecision, RouteError, route_over};
 pub use rows::{Elements, Rows};
 pub use status::{MigrationStatus, StateStatus, VersionRows, status};
@@ -73,6 +78,8 @@ pub trait Migration: Send + Sync + 'static {
     /// changed under the same revision would give one version two meanings, and nobody could tell; with a new one it
     /// is noticed.
     const REVISION: u32 = 1;
+    /// The parts of old values that it lets go, such as `value.at`: `pitlane plan` says so before anything is lost.
+    const DROPS: &'static [&'static str] = &[];
 
     /// Makes the new value; `None` lets the key go.
     ///

@@ -1,14 +1,16 @@
 //! What would become of each state of a savepoint if a job started from it: a pure decision.
 //!
 //! The job asks the same function at its start, so that it refuses with the words of the plan. Clauses PL-1
-//! to PL-5.
+//! to PL-6.
 
-use super::description::{JobDescription, OperatorDescription, StateDescription};
+use super::description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+use super::lineage::{ChangedMigration, changed_migrations};
+use super::rename::{Rename, adopt};
 use super::route::{RouteDecision, RouteError, route_over};
 use crate::error::{Error, JobProblem, Result};
 use crate::model::{
-    Change, JobName, Manifest, MaxParallelism, Mismatch, OperatorEntry, OperatorTraits, OperatorUid,
-    SchemaVersion, StateEntry, StateName, same_key,
+    Change, ChangeKind, JobName, Manifest, MaxParallelism, Mismatch, OperatorEntry, OperatorTraits,
+    OperatorUid, SchemaVersion, StateEntry, StateName, same_key,
 };
 
 /// What would become of a savepoint if a job started from it.
@@ -28,6 +30,10 @@ pub struct Plan {
     pub operators: Vec<OperatorPlan>,
     /// Operators that may be left behind although they have nothing unmatched: likely a slip.
     pub needless_drops: Vec<OperatorUid>,
+    /// What the savepoint has under another name than the job.
+    pub renamed: Vec<Rename>,
+    /// Migrations that were changed after state of the savepoint had gone through them.
+    pub changed_migrations: Vec<ChangedMigration>,
 }
 
 /// What would become of the state of one operator.
@@ -55,6 +61,9 @@ pub struct StatePlan {
     pub name: StateName,
     /// What would become of it.
     pub outcome: Outcome,
+    /// For a state that nobody claims, the only new one of its operator that could take its rows: maybe the same
+    /// under another name.
+    pub lookalike: Option<StateName>,
 }
 
 /// What would become of one state.
@@ -113,11 +122,24 @@ pub enum Way {
     Migrate {
         /// What changes by rules.
         changes: Vec<Change>,
-        /// The migrations, in order: name, the version that it takes, the version that it makes.
-        steps: Vec<(String, SchemaVersion, SchemaVersion)>,
+        /// The migrations, in order.
+        steps: Vec<StepPlan>,
     },
     /// Not at all.
     Refused(RouteError),
+}
+
+/// A migration that rows would go through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepPlan {
+    /// Its name.
+    pub name: String,
+    /// The version that it takes.
+    pub from: SchemaVersion,
+    /// The version that it makes.
+    pub to: SchemaVersion,
+    /// What it lets go, by its own word.
+    pub drops: Vec<String>,
 }
 
 /// Whether a job would start from a savepoint.
@@ -132,11 +154,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the exit status of `pitlane plan`: 0 for yes, 1 for no.
+    /// Returns the exit status of `pitlane plan`: 0 for yes, 1 for no, 3 if somebody has to decide.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Ready => 0,
-            Self::DecisionNeeded | Self::Refused => 1,
+            Self::Refused => 1,
+            Self::DecisionNeeded => 3,
         }
     }
 
@@ -153,7 +176,9 @@ impl Verdict {
 /// Decides what would become of a savepoint if `job` started from it.
 ///
 /// Unmatched state of the operators in `drop_unmatched`, and of no others, may be left behind.
-pub fn plan(manifest: &Manifest, job: &JobDescription, drop_unmatched: &[OperatorUid]) -> Plan {
+pub fn plan(savepoint: &Manifest, job: &JobDescription, drop_unmatched: &[OperatorUid]) -> Plan {
+    let (manifest, renamed) = adopt(savepoint, job);
+    let manifest = &manifest;
     let of_job = job.operators.iter().map(|o| of_job(o, manifest.operator(&o.uid), drop_unmatched));
     let unclaimed = manifest.operators.iter().filter(|o| job.operator(&o.uid).is_none());
     let operators: Vec<_> =
@@ -167,6 +192,8 @@ pub fn plan(manifest: &Manifest, job: &JobDescription, drop_unmatched: &[Operato
         workers: job.workers,
         needless_drops: drop_unmatched.iter().filter(|uid| !dropped(uid)).cloned().collect(),
         operators,
+        renamed,
+        changed_migrations: changed_migrations(manifest, job),
     }
 }
 
@@ -181,13 +208,18 @@ fn of_job(
         .map(|state| {
             let stored = stored.and_then(|o| o.state(&state.name)).filter(|stored| stored.rows() > 0);
             let outcome = stored.map_or(Outcome::New, |stored| claimed(stored, state));
-            StatePlan { name: state.name.clone(), outcome }
+            StatePlan { name: state.name.clone(), outcome, lookalike: None }
         })
         .collect();
     let unclaimed = stored.map_or(&[][..], |o| &o.states).iter();
     let unclaimed = unclaimed.filter(|stored| operator.states.iter().all(|state| state.name != stored.name));
     let may_go = drop_unmatched.contains(&operator.uid);
-    states.extend(unclaimed.filter_map(|stored| left_behind(stored, may_go)));
+    let new = |state: &&StateDescription| stored.is_none_or(|o| o.state(&state.name).is_none());
+    let new: Vec<_> = operator.states.iter().filter(new).collect();
+    states.extend(unclaimed.filter_map(|stored| {
+        let could = only(new.iter().filter(|state| claimed(stored, state).is_taken_over()));
+        Some(StatePlan { lookalike: could.map(|state| state.name.clone()), ..left_behind(stored, may_go)? })
+    }));
     OperatorPlan {
         uid: operator.uid.clone(),
         kind: operator.kind.clone(),
@@ -240,8 +272,13 @@ fn way(decision: RouteDecision, state: &StateDescription, from: SchemaVersion) -
     let steps = state.steps.get(decision.entry..).unwrap_or_default();
     let changes = decision.evolution.changes;
     if !steps.is_empty() {
-        let steps = steps.iter().map(|s| (s.name.clone(), s.from.version, s.to)).collect();
-        Way::Migrate { changes, steps }
+        let step = |s: &StepDescription| StepPlan {
+            name: s.name.clone(),
+            from: s.from.version,
+            to: s.to,
+            drops: s.drops.clone(),
+        };
+        Way::Migrate { changes, steps: steps.iter().map(step).collect() }
     } else if changes.is_empty() && from == state.schema.version {
         Way::AsIs
     } else {
@@ -253,7 +290,13 @@ fn way(decision: RouteDecision, state: &StateDescription, from: SchemaVersion) -
 fn left_behind(stored: &StateEntry, may_go: bool) -> Option<StatePlan> {
     let rows = stored.rows();
     let outcome = if may_go { Outcome::Dropped { rows } } else { Outcome::Unmatched { rows } };
-    (rows > 0).then(|| StatePlan { name: stored.name.clone(), outcome })
+    (rows > 0).then(|| StatePlan { name: stored.name.clone(), outcome, lookalike: None })
+}
+
+/// Returns what there is just one of.
+fn only<T>(mut candidates: impl Iterator<Item = T>) -> Option<T> {
+    let first = candidates.next();
+    if candidates.next().is_some() { None } else { first }
 }
 
 fn unclaimed_operator(
@@ -273,11 +316,7 @@ fn unclaimed_operator(
                 pair.is_some_and(|(stored, wanted)| claimed(stored, wanted).is_taken_over())
             })
     };
-    let mut lookalikes = job.operators.iter().filter(is_new).filter(looks_alike);
-    let lookalike = match (lookalikes.next(), lookalikes.next()) {
-        (Some(only), None) => Some(only.uid.clone()),
-        _ => None,
-    };
+    let lookalike = only(job.operators.iter().filter(is_new).filter(looks_alike)).map(|o| o.uid.clone());
     OperatorPlan {
         uid: stored.uid.clone(),
         kind: stored.kind.clone(),
@@ -285,6 +324,20 @@ fn unclaimed_operator(
         traits: stored.traits,
         states,
         lookalike,
+    }
+}
+
+impl SchemaPlan {
+    /// Returns whether something of the stored values is let go, by declaration.
+    pub fn is_lossy(&self) -> bool {
+        let dropped = |changes: &[Change]| changes.iter().any(|change| change.kind == ChangeKind::Dropped);
+        match &self.way {
+            Way::AsIs | Way::Refused(_) => false,
+            Way::Automatic { changes } => dropped(changes),
+            Way::Migrate { changes, steps } => {
+                dropped(changes) || steps.iter().any(|step| !step.drops.is_empty())
+            }
+        }
     }
 }
 
@@ -329,7 +382,7 @@ impl OperatorPlan {
     }
 
     /// What nobody claims: the names of the states and the number of rows.
-    pub(super) fn unmatched(&self) -> (String, u64) {
+    pub(crate) fn unmatched(&self) -> (String, u64) {
         let unmatched = self.states.iter().filter_map(|state| match state.outcome {
             Outcome::Unmatched { rows } => Some((state.name.as_str(), rows)),
             _ => None,
@@ -379,7 +432,7 @@ impl Plan {
                     Outcome::Stored { schemas, .. } => {
                         for schema in schemas {
                             if let Way::Refused(error) = &schema.way {
-                                return Err(error.clone().into_error(uid, name));
+                                return Err(error.clone().in_rows(uid, name, schema.rows));
                             }
                         }
                     }

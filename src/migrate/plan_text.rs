@@ -1,6 +1,6 @@
 //! How a plan looks: lines for people, and JSON for programs.
 
-use super::plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, Verdict, Way};
+use super::plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way};
 use super::route::RouteError;
 use crate::error::{Error, JobProblem};
 use crate::model::text::counted;
@@ -40,6 +40,15 @@ impl fmt::Display for Plan {
             for warning in operator.traits.warnings() {
                 writeln!(f, "warning: operator `{}` {warning}", operator.uid)?;
             }
+        }
+        for rename in &self.renamed {
+            writeln!(f, "note: `{}` is `{}` in the savepoint", rename.to, rename.from)?;
+        }
+        for changed in &self.changed_migrations {
+            writeln!(
+                f,
+                "note: {changed}; give it a new `REVISION` only if both meanings may stand side by side"
+            )?;
         }
         for uid in &self.needless_drops {
             writeln!(f, "note: operator `{uid}` has no unmatched state to leave behind")?;
@@ -82,7 +91,8 @@ impl Plan {
     ///
     /// An outcome is `new`, `stored`, `refused`, `unmatched` or `dropped`. A stored state has `to` and `schemas:
     /// [{from, rows, way, changes: [{place, kind, text}], steps: [{name, from, to}], refused}]`, where a way is
-    /// `as-is`, `automatic`, `migrate` or `refused`.
+    /// `as-is`, `automatic`, `migrate` or `refused`. Then `renamed: [{from, to}]` and `changed_migrations: [{name,
+    /// operator, state, used_on}]`.
     pub fn to_json(&self) -> Json {
         let side = |(job, release): &(crate::model::JobName, String)| json!({"job": job.as_str(), "release": release});
         json!({
@@ -94,6 +104,14 @@ impl Plan {
             "workers": self.workers,
             "needless_drops": self.needless_drops.iter().map(|uid| uid.as_str()).collect::<Vec<_>>(),
             "operators": self.operators.iter().map(operator_json).collect::<Vec<_>>(),
+            "renamed": self.renamed.iter().map(|r| json!({"from": r.from.to_string(), "to": r.to.to_string()}))
+                .collect::<Vec<_>>(),
+            "changed_migrations": self.changed_migrations.iter().map(|changed| json!({
+                "name": changed.name,
+                "operator": changed.uid.as_str(),
+                "state": changed.state.as_str(),
+                "used_on": changed.used_on.as_ref().map(ToString::to_string),
+            })).collect::<Vec<_>>(),
         })
     }
 }
@@ -101,9 +119,23 @@ impl Plan {
 /// What to do about unmatched state.
 fn decision(operator: &OperatorPlan) -> String {
     let uid = &operator.uid;
+    let alike = operator.states.iter().find_map(|state| Some((&state.name, state.lookalike.as_ref()?)));
     let keep = match (&operator.lookalike, operator.in_job) {
-        (Some(other), _) => format!("if `{other}` is `{uid}` under a new uid, give it the old one again"),
-        (None, true) => format!("give operator `{uid}` the state again ({})", operator.unmatched().0),
+        (Some(other), _) => {
+            let (_, rows) = operator.unmatched();
+            format!(
+                "`{other}` is new and has the same states: if it is `{uid}` under a new uid, {} would be found with \
+                 `.renamed(\"{uid}\", \"{other}\")` on the job",
+                counted(rows, "row")
+            )
+        }
+        (None, true) => match alike {
+            Some((old, new)) => format!(
+                "if state `{new}` is `{old}` under a new name, say `.renamed_state((\"{uid}\", \"{old}\"), \
+                 (\"{uid}\", \"{new}\"))` on the job"
+            ),
+            None => format!("give operator `{uid}` the state again ({})", operator.unmatched().0),
+        },
         (None, false) => format!("give an operator the uid `{uid}` again"),
     };
     format!("{keep}, or leave the state behind with `--drop-unmatched {uid}`")
@@ -131,31 +163,39 @@ fn state_lines(operator: &OperatorPlan, state: &StatePlan, lines: &mut Vec<Line>
             mismatch_lines(mismatch, lines);
         }
         Outcome::Stored { to, schemas } => {
-            for SchemaPlan { from, rows, way } in schemas {
+            for schema in schemas {
+                let SchemaPlan { from, rows, way } = schema;
+                let lossy = if schema.is_lossy() { ", lossy" } else { "" };
                 let versions = if *way == Way::AsIs { format!("v{to}") } else { format!("v{from} -> v{to}") };
                 match way {
                     Way::AsIs => lines.push(line('=', versions, *rows, "as is")),
                     Way::Automatic { changes } => {
-                        lines.push(line('~', versions, *rows, "read as the new type"));
+                        lines.push(line('~', versions, *rows, &format!("read as the new type{lossy}")));
                         lines.extend(changes.iter().map(change_line));
                     }
                     Way::Migrate { changes, steps } => {
-                        lines.push(line('~', versions, *rows, "migrates per key, at first touch"));
+                        lines.push(line(
+                            '~',
+                            versions,
+                            *rows,
+                            &format!("migrates per key, at first touch{lossy}"),
+                        ));
                         lines.extend(changes.iter().map(change_line));
-                        lines.extend(steps.iter().map(|(name, from, to)| Line::Detail {
-                            place: name.clone(),
-                            text: format!("v{from} -> v{to}"),
-                            by: "code",
-                        }));
+                        lines.extend(steps.iter().map(step_line));
                     }
                     Way::Refused(error) => {
                         lines.push(line('x', versions, *rows, "refused"));
-                        refusal_lines(error, operator, state, lines);
+                        refusal_lines(error, operator, state, *rows, lines);
                     }
                 }
             }
         }
     }
+}
+
+fn step_line(StepPlan { name, from, to, drops }: &StepPlan) -> Line {
+    let drops = if drops.is_empty() { String::new() } else { format!(", drops {}", drops.join(", ")) };
+    Line::Detail { place: name.clone(), text: format!("v{from} -> v{to}{drops}"), by: "code" }
 }
 
 fn change_line(change: &Change) -> Line {
@@ -175,14 +215,20 @@ fn note(place: &str, text: String) -> Line {
     Line::Detail { place: place.to_owned(), text, by: "" }
 }
 
-fn refusal_lines(error: &RouteError, operator: &OperatorPlan, state: &StatePlan, lines: &mut Vec<Line>) {
+fn refusal_lines(
+    error: &RouteError,
+    operator: &OperatorPlan,
+    state: &StatePlan,
+    rows: u64,
+    lines: &mut Vec<Line>,
+) {
     if let RouteError::Incompatible { mismatches, .. } = error {
         mismatches.iter().for_each(|mismatch| mismatch_lines(mismatch, lines));
         return;
     }
     lines.push(note("version", error.to_string()));
     lines.extend(error.mismatches().iter().map(place_line));
-    let error: Error = error.clone().into_error(operator.uid.clone(), state.name.clone());
+    let error: Error = error.clone().in_rows(operator.uid.clone(), state.name.clone(), rows);
     lines.extend(error.hint().map(|hint| note("hint", hint)));
 }
 
@@ -253,7 +299,10 @@ fn state_json(state: &StatePlan) -> Json {
     let name = state.name.as_str();
     match &state.outcome {
         Outcome::New => json!({"name": name, "outcome": "new", "rows": 0}),
-        Outcome::Unmatched { rows } => json!({"name": name, "outcome": "unmatched", "rows": rows}),
+        Outcome::Unmatched { rows } => {
+            let lookalike = state.lookalike.as_ref().map(|name| name.as_str());
+            json!({"name": name, "outcome": "unmatched", "rows": rows, "lookalike": lookalike})
+        }
         Outcome::Dropped { rows } => json!({"name": name, "outcome": "dropped", "rows": rows}),
         Outcome::Refused { rows, mismatch } => {
             json!({"name": name, "outcome": "refused", "rows": rows, "mismatches": [mismatch_json(mismatch)]})
@@ -268,7 +317,9 @@ fn state_json(state: &StatePlan) -> Json {
     }
 }
 
-fn schema_json(SchemaPlan { from, rows, way }: &SchemaPlan) -> Json {
+fn schema_json(schema: &SchemaPlan) -> Json {
+    let SchemaPlan { from, rows, way } = schema;
+    let lossy = schema.is_lossy();
     let changes = |changes: &[Change]| -> Vec<Json> {
         changes.iter().map(|c| json!({"place": c.place, "kind": c.kind.as_str(), "text": c.text})).collect()
     };
@@ -276,16 +327,13 @@ fn schema_json(SchemaPlan { from, rows, way }: &SchemaPlan) -> Json {
     match way {
         Way::AsIs => json!({"from": from, "rows": rows, "way": "as-is"}),
         Way::Automatic { changes: made } => {
-            json!({"from": from, "rows": rows, "way": "automatic", "changes": changes(made)})
+            json!({"from": from, "rows": rows, "way": "automatic", "lossy": lossy, "changes": changes(made)})
         }
         Way::Migrate { changes: made, steps } => {
-            let step = |(name, from, to): &(
-                String,
-                crate::model::SchemaVersion,
-                crate::model::SchemaVersion,
-            )| { json!({"name": name, "from": from.0, "to": to.0}) };
+            let step = |StepPlan { name, from, to, drops }: &StepPlan| json!({"name": name, "from": from.0, "to": to.0, "drops": drops});
             let steps: Vec<_> = steps.iter().map(step).collect();
-            json!({"from": from, "rows": rows, "way": "migrate", "changes": changes(made), "steps": steps})
+            let changes = changes(made);
+            json!({"from": from, "rows": rows, "way": "migrate", "lossy": lossy, "changes": changes, "steps": steps})
         }
         Way::Refused(error) => {
             let mismatches: Vec<_> = error.mismatches().iter().map(mismatch_json).collect();

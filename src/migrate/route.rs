@@ -109,9 +109,14 @@ impl RouteError {
 
     /// Says which state it is about: the error with which a job refuses to start.
     pub fn into_error(self, uid: OperatorUid, state: StateName) -> Error {
+        self.in_rows(uid, state, 0)
+    }
+
+    /// As [`into_error`](Self::into_error), with the number of rows that have the schema.
+    pub fn in_rows(self, uid: OperatorUid, state: StateName, rows: u64) -> Error {
         match self {
-            Self::Newer { found, wanted } => Error::NewerSchema { uid, state, found, wanted },
-            Self::NoMigration { found, wanted, .. } => Error::NoMigration { uid, state, found, wanted },
+            Self::Newer { found, wanted } => Error::NewerSchema { uid, state, found, wanted, rows },
+            Self::NoMigration { found, wanted, .. } => Error::NoMigration { uid, state, found, wanted, rows },
             Self::Incompatible { mut mismatches, .. } => {
                 Error::Incompatible { uid, state, detail: Box::new(mismatches.swap_remove(0)) }
             }

@@ -36,6 +36,17 @@ pub fn list(store: &Arc<dyn Store>, below: &str) -> Result<Vec<Listed>> {
     Ok(dirs.map(open).collect())
 }
 
+/// Opens all savepoints and checkpoints below a local directory.
+///
+/// # Errors
+///
+/// [`Error::Io`] if it cannot be listed; what [`Savepoint::open`] returns for the first that cannot be opened.
+pub fn open_all(data: impl AsRef<Path>) -> Result<Vec<Savepoint>> {
+    let data = data.as_ref();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(data).map_err(Error::io("open", shown(data)))?);
+    list(&store, "")?.into_iter().map(|listed| listed.savepoint).collect()
+}
+
 /// Opens the savepoint that a person named: by the path of its directory, by the end of that path below `data`,
 /// or by the first characters of its id.
 ///

@@ -137,6 +137,11 @@ impl Savepoint {
         self.name.clone()
     }
 
+    /// Returns the savepoint with another manifest that lists the same files, such as one with operators renamed.
+    pub(crate) fn with_manifest(&self, manifest: Manifest) -> Self {
+        Self { manifest: Arc::new(manifest), ..self.clone() }
+    }
+
     /// Shows where the savepoint is, for messages.
     pub fn location(&self) -> String {
         self.store.describe(&self.dir)

@@ -446,6 +446,7 @@ fn description(operators: usize, second_half: DataType) -> JobDescription {
         release: "3.0.0".to_owned(),
         max_parallelism: MaxParallelism::new(16).unwrap(),
         workers: None,
+        renames: Vec::new(),
         operators: all,
     }
 }
@@ -468,7 +469,7 @@ fn plan_asks_the_job_and_answers_with_its_status() {
     let counts = DataType::Tuple(vec![DataType::String, DataType::I32]);
     let wider = DataType::Tuple(vec![DataType::String, DataType::I64]);
     let undecided = plan(&description(1, counts.clone()).to_json(), &[]);
-    assert_eq!((undecided.status, undecided.err.as_str()), (1, ""));
+    assert_eq!((undecided.status, undecided.err.as_str()), (3, ""));
     assert!(undecided.out.contains("--drop-unmatched Zähler"), "{}", undecided.out);
     // The first version of the alarm has no migration to the second.
     let refused = plan(&description(3, counts).to_json(), &[]);

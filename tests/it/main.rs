@@ -34,6 +34,8 @@ mod bootstrap;
 #[cfg(feature = "engine")]
 mod broadcast;
 #[cfg(feature = "engine")]
+mod changes;
+#[cfg(feature = "engine")]
 mod checkpoints;
 mod cli;
 mod cli_jobs;

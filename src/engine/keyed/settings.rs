@@ -70,6 +70,8 @@ impl<M: Migration> Migration for MigrateEach<M> {
     type To = Vec<M::To>;
     const FROM: u32 = M::FROM;
     const TO: u32 = M::TO;
+    const REVISION: u32 = M::REVISION;
+    const DROPS: &'static [&'static str] = M::DROPS;
 
     fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError> {
         let elements = old.into_iter().filter_map(|element| self.0.migrate(key, element).transpose());
@@ -90,6 +92,8 @@ impl<N: Key + Ord, M: Migration> Migration for MigrateEachValue<N, M> {
     type To = BTreeMap<N, M::To>;
     const FROM: u32 = M::FROM;
     const TO: u32 = M::TO;
+    const REVISION: u32 = M::REVISION;
+    const DROPS: &'static [&'static str] = M::DROPS;
 
     fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError> {
         let entry = |(name, value)| self.0.migrate(key, value).transpose().map(|new| Ok((name, new?)));

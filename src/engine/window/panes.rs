@@ -72,6 +72,8 @@ impl<M: Migration> Migration for MigratePanes<M> {
     type To = Panes<M::To>;
     const FROM: u32 = M::FROM;
     const TO: u32 = M::TO;
+    const REVISION: u32 = M::REVISION;
+    const DROPS: &'static [&'static str] = M::DROPS;
 
     fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError> {
         let mut panes = Vec::with_capacity(old.0.len());

@@ -64,7 +64,7 @@ fn wanted(name: &str, key: DataType, schema: Schema, steps: Vec<StepDescription>
 }
 
 fn step(name: &str, from: Schema, to: u32) -> StepDescription {
-    StepDescription { name: name.to_owned(), from, to: SchemaVersion(to), revision: 1 }
+    StepDescription { name: name.to_owned(), from, to: SchemaVersion(to), revision: 1, drops: Vec::new() }
 }
 
 fn job<const N: usize>(operators: [(&str, Vec<StateDescription>); N]) -> JobDescription {
@@ -73,6 +73,7 @@ fn job<const N: usize>(operators: [(&str, Vec<StateDescription>); N]) -> JobDesc
         release: "2.0".to_owned(),
         max_parallelism: MaxParallelism::DEFAULT,
         workers: None,
+        renames: Vec::new(),
         operators: operators
             .map(|(name, states)| OperatorDescription {
                 uid: uid(name),
@@ -212,7 +213,10 @@ fn a_schema_of_a_later_release_is_refused_only_if_it_has_rows() {
     let manifest =
         |rows| savepoint([("alarm", vec![stored("n", Text, [(v2.clone(), rows), (v1.clone(), 3)])])]);
     let error = plan(&manifest(1), &job, &[]).to_result().unwrap_err();
-    assert_eq!(error.to_string(), "operator `alarm`, state `n`: found schema version 2, wanted at most 1");
+    assert_eq!(
+        error.to_string(),
+        "operator `alarm`, state `n`: found schema version 2, wanted at most 1, in 1 row"
+    );
     assert_eq!(
         error.hint().as_deref(),
         Some("run a release of the job that knows version 2; state does not go back to an older schema")
@@ -308,12 +312,132 @@ fn a_new_operator_that_looks_like_an_unmatched_one_is_pointed_at() {
     let found = plan_of(job([("mapper-2", state()), ("other", Vec::new())]));
     assert_eq!(found.operators[2].lookalike, Some(uid("mapper-2")));
     let text = found.to_string();
-    let hint = "hint: if `mapper-2` is `mapper-1` under a new uid, give it the old one again, or leave the state \
-                behind with `--drop-unmatched mapper-1`\n";
+    let hint = "hint: `mapper-2` is new and has the same states: if it is `mapper-1` under a new uid, 9 rows would be \
+                found with `.renamed(\"mapper-1\", \"mapper-2\")` on the job, or leave the state behind with \
+                `--drop-unmatched mapper-1`\n";
     assert!(text.ends_with(hint), "{text}");
     // Of two it could be either, so that neither is named.
     let unclear = plan_of(job([("mapper-2", state()), ("mapper-3", state())]));
     assert_eq!(unclear.operators[2].lookalike, None);
+}
+
+#[test]
+fn a_new_state_that_looks_like_an_unmatched_one_is_pointed_at() {
+    let manifest = savepoint([("alarm", vec![stored("on", Text, [(schema(1, I32), 9)])])]);
+    let state = |name| wanted(name, Text, schema(1, I64), Vec::new());
+    let found = plan(&manifest, &job([("alarm", vec![state("active")])]), &[]);
+    assert_eq!(found.operators[0].states[1].lookalike, Some(state_name("active")));
+    let hint = "hint: if state `active` is `on` under a new name, say `.renamed_state((\"alarm\", \"on\"), \
+                (\"alarm\", \"active\"))` on the job, or leave the state behind with `--drop-unmatched alarm`\n";
+    assert!(found.to_string().ends_with(hint), "{found}");
+    let unclear = plan(&manifest, &job([("alarm", vec![state("active"), state("since")])]), &[]);
+    assert_eq!(unclear.operators[0].states[2].lookalike, None);
+}
+
+fn place(name: &str, state: Option<&str>) -> Place {
+    Place { uid: uid(name), state: state.map(state_name) }
+}
+
+/// Clause PL-6.
+#[test]
+fn a_renamed_operator_or_state_is_found_under_its_old_name() {
+    let state = |name, rows| stored(name, Text, [(schema(1, I32), rows)]);
+    let manifest =
+        savepoint([("mapper-1", vec![state("acc", 9)]), ("alarm", vec![state("on", 4), state("since", 2)])]);
+    let has = |name| wanted(name, Text, schema(1, I32), Vec::new());
+    let mut renaming =
+        job([("mapper-2", vec![has("acc")]), ("alarm", vec![has("on")]), ("late", vec![has("at")])]);
+    renaming.renames = vec![
+        Rename { from: place("mapper-1", None), to: place("mapper-2", None) },
+        Rename { from: place("alarm", Some("since")), to: place("late", Some("at")) },
+        Rename { from: place("never-was", None), to: place("late", None) },
+    ];
+    let found = plan(&manifest, &renaming, &[]);
+    assert_eq!(
+        found.to_string(),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+= mapper-2  acc  v1  9 rows  as is
+= alarm     on   v1  4 rows  as is
+= late      at   v1  2 rows  as is
+
+note: `mapper-2` is `mapper-1` in the savepoint
+note: `late/at` is `alarm/since` in the savepoint
+ready: the job can start from this savepoint
+"
+    );
+    // What goes on from it has the new names, and the renames have nothing more to do.
+    let (adopted, _) = adopt(&manifest, &renaming);
+    assert_eq!(adopt(&adopted, &renaming), (adopted.clone(), Vec::new()));
+    let old = plan(&adopted, &job([("mapper-1", vec![has("acc")])]), &[]);
+    assert_eq!(old.verdict(), Verdict::DecisionNeeded);
+}
+
+/// Clause PL-6.
+#[test]
+fn a_rename_never_overwrites_what_has_the_new_name() {
+    let state = |rows| stored("acc", Text, [(schema(1, I32), rows)]);
+    let manifest = savepoint([("mapper-1", vec![state(9)]), ("mapper-2", vec![state(1)])]);
+    let mut renaming = job([("mapper-2", vec![wanted("acc", Text, schema(1, I32), Vec::new())])]);
+    renaming.renames = vec![Rename { from: place("mapper-1", None), to: place("mapper-2", None) }];
+    let found = plan(&manifest, &renaming, &[]);
+    assert_eq!((found.verdict(), found.renamed.len()), (Verdict::DecisionNeeded, 0));
+}
+
+#[test]
+fn a_rename_from_or_to_what_makes_no_sense_is_refused() {
+    let state = || vec![wanted("acc", Text, schema(1, I32), Vec::new())];
+    let refused = |renames: &[(Place, Place)]| {
+        let mut job = job([("mapper-2", state()), ("other", state())]);
+        job.renames = renames.iter().cloned().map(|(from, to)| Rename { from, to }).collect();
+        check_renames(&job).unwrap_err().to_string()
+    };
+    let (one, two) = (place("mapper-1", None), place("mapper-2", None));
+    assert_eq!(
+        refused(&[(one.clone(), place("mapper-3", None))]),
+        "`mapper-3` cannot have been `mapper-1`: the job has no `mapper-3`"
+    );
+    assert_eq!(
+        refused(&[(place("other", None), two.clone())]),
+        "`mapper-2` cannot have been `other`: the job itself has `other`"
+    );
+    assert_eq!(
+        refused(&[(one.clone(), two), (one, place("other", None))]),
+        "`other` cannot have been `mapper-1`: `mapper-2` claims to be the same"
+    );
+}
+
+#[test]
+fn what_lets_something_go_is_called_lossy() {
+    let manifest = savepoint([(
+        "alarm",
+        vec![
+            stored("a", Text, [(schema(1, record([("n", I32), ("at", I64)])), 9)]),
+            stored("b", Text, [(schema(1, record([("n", I32)])), 9)]),
+        ],
+    )]);
+    let to_v2 = StepDescription {
+        drops: vec!["value.n".to_owned()],
+        ..step("ToV2", schema(1, record([("n", I32)])), 2)
+    };
+    let b = wanted("b", Text, schema(2, Bool), vec![to_v2]);
+    let a = wanted("a", Text, schema(2, dropping("at", [("n", I32)])), Vec::new());
+    let found = plan(&manifest, &job([("alarm", vec![a, b])]), &[]);
+    assert_eq!(
+        found.to_string(),
+        "\
+savepoint of alarm 1.0, for alarm 2.0
+
+~ alarm  a  v1 -> v2  9 rows  read as the new type, lossy
+            value.at  dropped, as declared     automatic
+~ alarm  b  v1 -> v2  9 rows  migrates per key, at first touch, lossy
+            ToV2      v1 -> v2, drops value.n  code
+
+ready: the job can start from this savepoint
+"
+    );
+    assert_eq!(found.to_json()["operators"][0]["states"][1]["schemas"][0]["lossy"], true);
 }
 
 #[test]
@@ -331,16 +455,16 @@ fn a_plan_says_the_same_in_json() {
             "name": "activation", "outcome": "stored", "rows": 18_205, "to": 3,
             "schemas": [
                 {
-                    "from": 1, "rows": 17_000, "way": "migrate",
+                    "from": 1, "rows": 17_000, "way": "migrate", "lossy": false,
                     "changes": [
                         {"place": "value.at_ms", "kind": "renamed", "text": "renamed from at"},
                         {"place": "value.at_ms", "kind": "widened", "text": "i32 -> i64"},
                     ],
-                    "steps": [{"name": "ActivationToV3", "from": 2, "to": 3}],
+                    "steps": [{"name": "ActivationToV3", "from": 2, "to": 3, "drops": []}],
                 },
                 {
-                    "from": 2, "rows": 1200, "way": "migrate", "changes": [],
-                    "steps": [{"name": "ActivationToV3", "from": 2, "to": 3}],
+                    "from": 2, "rows": 1200, "way": "migrate", "lossy": false, "changes": [],
+                    "steps": [{"name": "ActivationToV3", "from": 2, "to": 3, "drops": []}],
                 },
                 {"from": 3, "rows": 5, "way": "as-is"},
             ],
@@ -348,7 +472,7 @@ fn a_plan_says_the_same_in_json() {
     );
     assert_eq!(
         operators[3]["states"][0],
-        serde_json::json!({"name": "last", "outcome": "unmatched", "rows": 9})
+        serde_json::json!({"name": "last", "outcome": "unmatched", "rows": 9, "lookalike": null})
     );
 }
 
@@ -428,4 +552,43 @@ fn a_migration_that_was_changed_after_it_was_used_is_noticed() {
         again.migrations = lineage(&manifest, &id, &job_of(change));
         assert_eq!(changed_migrations(&again, &job_of(change)), []);
     }
+}
+
+#[test]
+fn old_code_may_go_when_no_savepoint_has_a_row_of_it() {
+    let (v1, v2, v3) = (schema(1, I32), schema(2, I64), schema(3, U64));
+    let at = |seconds: u64, rows: [u64; 3]| {
+        let schemas = [(v3.clone(), rows[2]), (v2.clone(), rows[1]), (v1.clone(), rows[0])];
+        let mut manifest = savepoint([("alarm", vec![stored("activation", Text, schemas)])]);
+        manifest.created_ms = seconds * 1000;
+        manifest
+    };
+    let (first, second, third) = (at(1, [2_330, 0, 1]), at(2, [12, 0, 2_319]), at(3, [0, 0, 2_331]));
+    let named = |all: &[(&str, &Manifest)]| {
+        retire(all.iter().map(|(name, manifest)| ((*name).to_owned(), *manifest)).collect::<Vec<_>>())
+    };
+    let found = named(&[("sp/2", &second), ("sp/3", &third), ("sp/1", &first)]);
+    assert!(!found.may_go());
+    assert_eq!(
+        found.to_string().replace('\u{2009}', " "),
+        "\
+alarm/activation  v1  12 rows left, in 2 of 3 savepoints since 1970-01-01T00:00:01Z: its code is needed
+    1970-01-01T00:00:01Z  2 330 rows  sp/1
+    1970-01-01T00:00:02Z  12 rows  sp/2
+alarm/activation  v2  no row in 3 savepoints: its code may go
+"
+    );
+    assert!(named(&[("sp/3", &third)]).may_go());
+    assert!(found.only(|old| old.version.0 == 2).may_go());
+    let (id, to_v2) = (SavepointId("ab".repeat(8)), step("ToV2", v1.clone(), 2));
+    // A version that was migrated away long ago is known by the lineage.
+    let mut last = savepoint([("alarm", vec![stored("activation", Text, [(v2.clone(), 5)])])]);
+    let before = savepoint([("alarm", vec![stored("activation", Text, [(v1.clone(), 5)])])]);
+    last.migrations =
+        lineage(&before, &id, &job([("alarm", vec![wanted("activation", Text, v2, vec![to_v2])])]));
+    assert_eq!(
+        named(&[("sp/9", &last)]).to_string(),
+        "alarm/activation  v1  no row in 1 savepoint: its code may go\n"
+    );
+    assert_eq!(named(&[("sp/1", &before)]).to_string(), "no state has an older version in 1 savepoint\n");
 }
