@@ -1,6 +1,6 @@
 //! `pitlane consolidate CHECKPOINT NEW`.
 
-use super::named::DataArgs;
+use super::named::{DataArgs, place};
 use super::text::{counted, size};
 use super::{Answer, Console, Outcome};
 use crate::error::{Error, shown};
@@ -19,6 +19,7 @@ pub(super) struct ConsolidateArgs {
     /// A checkpoint or savepoint: its directory, the end of its path, or the first characters of its id
     checkpoint: PathBuf,
     /// The directory of the savepoint, which does not exist or is empty
+    #[arg(value_parser = place())]
     new: PathBuf,
     #[command(flatten)]
     data: DataArgs,

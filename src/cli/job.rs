@@ -1,5 +1,6 @@
 //! What the verbs for running jobs share: which job, and how its savepoint is asked for and shown.
 
+use super::named::place;
 use super::text::{counted, duration, grouped, size, watermark};
 use super::{Console, Failure};
 use crate::control::client::{self, RunningJob};
@@ -47,7 +48,7 @@ pub(super) struct RequestArgs {
     #[arg(long, value_name = "[NAME=]TEXT")]
     label: Vec<String>,
     /// Write the savepoint to this directory, which must not hold one; default: the job's own choice
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = place())]
     path: Option<PathBuf>,
 }
 

@@ -1,6 +1,6 @@
 //! `pitlane salvage DAMAGED NEW`.
 
-use super::named::DataArgs;
+use super::named::{DataArgs, place};
 use super::text::counted;
 use super::{Answer, Console, Failure, Outcome};
 use crate::error::{Error, shown};
@@ -21,6 +21,7 @@ pub(super) struct SalvageArgs {
     /// A savepoint or checkpoint: its directory, the end of its path, or the first characters of its id
     damaged: PathBuf,
     /// The directory of the new savepoint, which does not exist or is empty
+    #[arg(value_parser = place())]
     new: PathBuf,
     /// Go by the manifest even if it was changed after it was written: nothing vouches for what it says
     #[arg(long)]

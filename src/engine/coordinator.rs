@@ -18,6 +18,7 @@ use crate::model::{Epoch, ImageKind, Manifest, OperatorEntry, SourceEntry, Sourc
 use crate::savepoint::seal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
+use crate::storage::local_path;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -375,6 +376,13 @@ impl Coordinator {
             (Purpose::Scheduled, _) => root.join(sweep::SCHEDULED).join(name),
             (_, Some(_)) => root.join(sweep::SAVEPOINTS).join(name),
             (_, None) => root.join(sweep::CHECKPOINTS).join(name),
+        };
+        let directory = match local_path(&directory) {
+            Ok(path) => path.into_owned(),
+            Err(e) => {
+                self.failed(purpose, epoch, Error::io("create", shown(&directory))(e));
+                return None;
+            }
         };
         let now = Instant::now();
         self.schedule.began(now);

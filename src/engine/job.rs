@@ -18,10 +18,11 @@ use crate::connectors::{SinkContext, Source};
 use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{JobDescription, Place, Rename, adopted, check_renames, lineage, plan};
-use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateEntry, StateKind, StateName};
+use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateName};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
+use crate::storage::local_path;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -277,7 +278,9 @@ impl Job {
     pub fn start(self, options: &RunOptions) -> Result<JobHandle> {
         let mut description = self.describe()?;
         description.workers = u32::try_from(options.workers).ok();
-        let root = options.data_dir.join(&self.name);
+        let data_dir = &options.data_dir;
+        let data_dir = local_path(data_dir).map_err(Error::io("open", crate::error::shown(data_dir)))?;
+        let root = data_dir.join(&self.name);
         let mut history = History::open(&self.name, &root, MAIN)?;
         let root = std::fs::canonicalize(&root).map_err(Error::io("open", crate::error::shown(&root)))?;
         // Everything that can be refused is refused before the claim: a start that fails fences nobody off.
@@ -412,7 +415,7 @@ impl Job {
                 let claimed =
                     savepoint.manifest().states().filter(|(o, _)| description.operator(&o.uid).is_some());
                 for (_, state) in claimed {
-                    check_files(savepoint, state)?;
+                    savepoint.check_state(state)?;
                 }
                 self.check_workers(options.workers, savepoint.manifest().max_parallelism)?;
             }
@@ -559,19 +562,6 @@ impl Remote {
     pub(super) fn cancel(&self) {
         let _ = self.0.send(Event::Cancel);
     }
-}
-
-/// Opens every file of a state, so that a damaged footer is found now and not when its first key is touched.
-///
-/// Operator state is small, and read whole.
-fn check_files(savepoint: &Savepoint, state: &StateEntry) -> Result<()> {
-    for file in &state.files {
-        let file = savepoint.state_file(state, file)?;
-        if state.kind == StateKind::List {
-            (0..file.row_groups().len()).try_for_each(|group| file.read_row_group(group).map(drop))?;
-        }
-    }
-    Ok(())
 }
 
 /// Makes the output of earlier attempts what those of the images say that are this branch's own.

@@ -62,6 +62,20 @@ impl SavepointWriter {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// Anything that can be iterated over becomes a state likewise:
+    ///
+    /// ```
+    /// use pitlane::savepoint::SavepointWriter;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let writer = SavepointWriter::create(dir.path().join("first"), "squares")?;
+    /// let mut squares = writer.keyed_state::<u32, u64>("count", "state", 1)?;
+    /// (0..1000).try_for_each(|n| squares.insert(&n, &u64::from(n * n)))?;
+    /// squares.finish()?;
+    /// assert_eq!(writer.finish()?.manifest().rows(), 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Job`] if a name is none, or the state was begun before.

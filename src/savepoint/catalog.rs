@@ -3,6 +3,7 @@
 use super::Savepoint;
 use crate::error::{Error, Result, shown};
 use crate::format::layout;
+pub use crate::storage::local_path;
 use crate::storage::{LocalStore, Store};
 use std::path::Path;
 use std::sync::Arc;

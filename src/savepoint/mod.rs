@@ -2,6 +2,40 @@
 //!
 //! Opening reads the manifest alone. A state file is opened, and checked, when it is first wanted; its rows
 //! are checked when they are first read. Nothing needs a savepoint in memory.
+//!
+//! # Examples
+//!
+//! Without the code that wrote it, a state is Arrow batches; with its types, it is rows of them:
+//!
+//! ```
+//! use pitlane::migrate::Chain;
+//! use pitlane::model::{KeyGroupRange, Value};
+//! use pitlane::savepoint::{Savepoint, SavepointWriter};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("first");
+//! # let writer = SavepointWriter::create(&path, "alarm")?;
+//! # let mut rooms = writer.keyed_state::<String, (bool, i64)>("motion-alarm", "rooms", 1)?;
+//! # [("hall", true), ("attic", false)].iter().try_for_each(|(room, on)| rooms.insert(&(*room).into(), &(*on, 7)))?;
+//! # rooms.finish()?;
+//! # writer.finish()?;
+//! let mut rows = 0;
+//! for batch in Savepoint::open(&path)?.operator("motion-alarm")?.state("rooms")?.scan() {
+//!     let batch = batch?.batch; // the columns `kg`, `key` and `value`
+//!     rows += batch.num_rows();
+//! }
+//! assert_eq!(rows, 2);
+//!
+//! let savepoint = Savepoint::open(&path)?;
+//! let rooms = savepoint.operator("motion-alarm")?.state("rooms")?;
+//! for row in rooms.rows::<String, (bool, i64)>(Chain::current(1))? {
+//!     let (room, (is_armed, at)) = row?;
+//!     assert_eq!((is_armed, at), (room == "hall", 7));
+//! }
+//! let hall = rooms.get(&Value::from("hall"))?.expect("a room");
+//! assert_eq!(hall.value.to_string(), "(true, 7)");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod catalog;
 mod consolidate;
@@ -42,7 +76,7 @@ use crate::format::{self, MAX_MANIFEST_BYTES, layout};
 use crate::model::{
     FileEntry, Manifest, OperatorEntry, OperatorUid, SavepointId, Schema, StateEntry, StateName,
 };
-use crate::storage::{LocalStore, Store};
+use crate::storage::{LocalStore, Store, local_path};
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -87,7 +121,7 @@ impl Savepoint {
     }
 
     fn open_with(path: &Path, parse: Parse) -> Result<Self> {
-        let path = path.to_str().and_then(|text| text.strip_prefix("file://")).map_or(path, Path::new);
+        let path = &*local_path(path).map_err(Error::io("open", shown(path)))?;
         let is_manifest = path.file_name().is_some_and(|name| name == layout::MANIFEST);
         let path = if is_manifest { path.parent().unwrap_or(path) } else { path };
         let store = LocalStore::open(path).map_err(|source| match source.kind() {

@@ -12,7 +12,7 @@ use crate::model::{
     OperatorUid, Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem,
     type_problem,
 };
-use crate::storage::{LocalStore, Store};
+use crate::storage::{LocalStore, Store, local_path};
 use arrow::array::ArrayRef;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -157,14 +157,16 @@ impl fmt::Debug for SavepointWriter {
 }
 
 impl SavepointWriter {
-    /// Starts a savepoint of the job `job` in a local directory, which is new or empty.
+    /// Starts a savepoint of the job `job` in a local directory, given as a path or as a `file://` URL, which is new or
+    /// empty.
     ///
     /// # Errors
     ///
     /// [`Error::ImageExists`] if there is something in the directory; [`Error::Job`] if `job` is no name;
     /// [`Error::Io`].
     pub fn create(path: impl AsRef<Path>, job: &str) -> Result<Self> {
-        let path = path.as_ref();
+        let given = path.as_ref();
+        let path = &*local_path(given).map_err(Error::io("create", shown(given)))?;
         check_name(job, JobName::new(job))?;
         let is_taken = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         if is_taken {
@@ -246,6 +248,43 @@ impl SavepointWriter {
     }
 
     /// Begins a keyed state whose rows come as Arrow arrays.
+    ///
+    /// # Examples
+    ///
+    /// Two columns of a Parquet file of somebody else's become a state:
+    ///
+    /// ```
+    /// use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    /// use pitlane::model::{DataType, Schema, SchemaVersion, Value};
+    /// use pitlane::savepoint::SavepointWriter;
+    /// use std::fs::File;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let table = dir.path().join("carriers.parquet");
+    /// # let columns: [(&str, arrow::array::ArrayRef); 3] = [
+    /// #     ("carrier", std::sync::Arc::new(arrow::array::StringArray::from(vec!["UA", "AA"]))),
+    /// #     ("name", std::sync::Arc::new(arrow::array::StringArray::from(vec!["United", "American"]))),
+    /// #     ("minutes", std::sync::Arc::new(arrow::array::Int64Array::from(vec![31, -4]))),
+    /// # ];
+    /// # let batch = arrow::array::RecordBatch::try_from_iter(columns)?;
+    /// # let mut file = parquet::arrow::ArrowWriter::try_new(File::create(&table)?, batch.schema(), None)?;
+    /// # file.write(&batch)?;
+    /// # file.close()?;
+    /// let writer = SavepointWriter::create(dir.path().join("first"), "delays")?;
+    /// let minutes = Schema { version: SchemaVersion(1), data_type: DataType::I64 };
+    /// let mut state = writer.keyed_columns("carriers", "state", DataType::String, minutes)?;
+    /// for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(&table)?)?.build()? {
+    ///     let batch = batch?;
+    ///     let column = |name| batch.column_by_name(name).cloned().ok_or("a column is missing");
+    ///     state.write(column("carrier")?, column("minutes")?)?;
+    /// }
+    /// state.finish()?;
+    /// let savepoint = writer.finish()?;
+    ///
+    /// let found = savepoint.operator("carriers")?.state("state")?.get(&Value::from("UA"))?;
+    /// assert_eq!(found.expect("a carrier").value.to_string(), "31");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

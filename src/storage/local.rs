@@ -5,7 +5,7 @@
 //! linked to its own; `link` fails when the name is taken, which `rename` would not.
 
 use super::paths::{checked, checked_prefix};
-use super::{Blob, NewFile, Store};
+use super::{Blob, NewFile, Store, local_path};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
@@ -26,13 +26,13 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Takes a directory that exists.
+    /// Takes a directory that exists, given as a path or as a `file://` URL ([`local_path`]).
     ///
     /// # Errors
     ///
     /// `NotFound`, or `NotADirectory` if there is something else.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
-        let shown = root.as_ref().to_owned();
+        let shown = local_path(root.as_ref())?.into_owned();
         let root = fs::canonicalize(&shown)?;
         if !root.is_dir() {
             return Err(ErrorKind::NotADirectory.into());
@@ -46,7 +46,7 @@ impl LocalStore {
     ///
     /// What the operating system says.
     pub fn create_root(root: impl AsRef<Path>) -> io::Result<Self> {
-        let shown = root.as_ref();
+        let shown = &*local_path(root.as_ref())?;
         let absent = shown.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
         fs::create_dir_all(shown)?;
         let store = Self::open(shown)?;

@@ -7,10 +7,12 @@ mod faulty;
 mod local;
 mod memory;
 mod paths;
+mod place;
 
 pub use faulty::{Fault, FaultyStore};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use place::local_path;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};

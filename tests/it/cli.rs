@@ -234,6 +234,36 @@ fn salvage_shows_what_was_lost_and_answers_with_its_status() {
 }
 
 #[test]
+fn a_url_names_a_savepoint_as_its_path_does_in_every_verb() {
+    let place = Place::new();
+    let path = place.savepoint("a b", 20);
+    let url = |name: &str| format!("file://{}/{name}", path.parent().unwrap().display()).replace(' ', "%20");
+    let one = url("a b");
+    for verb in [vec!["inspect"], vec!["verify"], vec!["migrate", "status"]] {
+        let ran = place.run(&[&verb[..], &[&one]].concat());
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{verb:?}");
+    }
+    assert_eq!(place.run(&["get", &one, "motion-alarm/activation", "room-0001"]).status, 0);
+    for verb in ["salvage", "consolidate"] {
+        let ran = place.run(&[verb, &one, &url(verb)]);
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{verb}");
+        assert_eq!(place.run(&["verify", &format!("DIR/{verb}")]).status, 0);
+    }
+    assert_eq!(place.run(&["diff", &one, &url("consolidate")]).status, 0);
+    assert_eq!(place.run(&["inspect", "a b", "--data", &url("")]).status, 0);
+    for (arguments, wanted) in [
+        (["inspect", "s3://bucket/a"], "error: cannot open s3://bucket/a\n"),
+        (["verify", "file://host/a"], "`file://host/a` has no absolute path"),
+    ] {
+        let ran = place.run(&arguments);
+        assert_eq!(ran.status, 2);
+        assert!(ran.err.contains(wanted), "{}", ran.err);
+    }
+    let ran = place.run(&["salvage", &one, "s3://bucket/a"]);
+    assert!(ran.status == 2 && ran.err.contains("neither a path nor a `file://` URL"), "{}", ran.err);
+}
+
+#[test]
 fn consolidate_makes_one_savepoint_of_a_checkpoint_in_layers() {
     let place = Place::new();
     let checkpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/v1/layers/savepoint");
