@@ -31,7 +31,8 @@ pub fn local_path(place: &Path) -> io::Result<Cow<'_, Path>> {
     if !path.starts_with(b"/") {
         return Err(invalid("has no absolute path: write `file:///` and the path"));
     }
-    let path = decoded(path).ok_or_else(|| invalid("has a `%` without two hexadecimal digits, or a zero byte"))?;
+    let path =
+        decoded(path).ok_or_else(|| invalid("has a `%` without two hexadecimal digits, or a zero byte"))?;
     Ok(Cow::Owned(PathBuf::from(OsString::from_vec(path))))
 }
 
