@@ -63,6 +63,29 @@ pub enum Error {
     #[error("operator `{uid}`, state `{state}`: found key {key} twice, wanted each key once")]
     DuplicateKey { uid: OperatorUid, state: StateName, key: String },
 
+    /// A migration file is wrong at a place, or asks for what the savepoint does not have.
+    #[error("{place}: {problem}")]
+    MigrationFile { place: String, problem: String, hint: Option<String> },
+
+    /// A rewrite would give two things one name.
+    #[error("two {what} would be called `{name}`")]
+    NameTaken { what: &'static str, name: String },
+
+    /// A rewrite would give the states of one operator keys of different types.
+    #[error("operator `{uid}`: state `{state}` would have keys of {key}, state `{other}` of {other_key}")]
+    KeysApart { uid: OperatorUid, state: StateName, key: String, other: StateName, other_key: String },
+
+    /// New keys are the same for rows that had different ones, and nobody has said what becomes of their values.
+    #[error(
+        "operator `{uid}`, state `{state}`: {} would come to have the key of another one, such as {examples}",
+        counted(*rows, "row")
+    )]
+    Collisions { uid: OperatorUid, state: StateName, rows: u64, examples: String },
+
+    /// Some states of an operator get new keys, and others keep theirs.
+    #[error("operator `{uid}`: state `{state}` would get new keys, state `{other}` would keep its own")]
+    HalfRekeyed { uid: OperatorUid, state: StateName, other: StateName },
+
     /// A savepoint has no such operator.
     #[error("{path} has no operator `{uid}`; it has {known}")]
     NoSuchOperator { path: String, uid: String, known: String },
@@ -324,6 +347,18 @@ impl Error {
             Self::Unstorable { problem, .. } => problem.hint()?.to_owned(),
             Self::DuplicateKey { .. } => {
                 "leave one of them out, or say with `merge_with` how two values become one".to_owned()
+            }
+            Self::MigrationFile { hint, .. } => return hint.clone(),
+            Self::NameTaken { .. } => "give one of them another name, or drop it by name".to_owned(),
+            Self::Collisions { .. } => {
+                "say with `merge` how two values become one, such as `merge = \"if a.at_ms >= b.at_ms then a else b\"`"
+                    .to_owned()
+            }
+            Self::HalfRekeyed { other, .. } => {
+                format!("rekey `{other}` too, by the same expression, or move or drop it by name")
+            }
+            Self::KeysApart { .. } => {
+                "the states of one operator have the same keys: rekey all of them alike, or move one elsewhere".to_owned()
             }
             Self::NotAKey { .. } => {
                 "give bare text for strings, numbers and names of variants, and JSON for all else, such as `[\"a\", 1]`"

@@ -51,6 +51,7 @@ pub mod error;
 pub mod format;
 pub mod migrate;
 pub mod model;
+pub mod rewrite;
 pub mod savepoint;
 pub mod state;
 pub mod storage;

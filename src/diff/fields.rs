@@ -2,8 +2,7 @@
 //!
 //! Structs and tuples are taken apart as far as they go; a list, map, option or enum is one field.
 
-use crate::model::{DataType, Field, arrow_type};
-use arrow::datatypes::DataType as ArrowType;
+use crate::model::{DataType, Field, leaf_count};
 use std::ops::Range;
 
 /// A part of a value that is compared as one.
@@ -62,18 +61,6 @@ fn prune_from(data_type: &DataType, keep: &mut impl Iterator<Item = bool>) -> Op
         .filter_map(|(name, part)| prune_from(part, keep).map(|part| Field::new(name, part)))
         .collect();
     (!kept.is_empty()).then_some(DataType::Struct(kept))
-}
-
-/// Returns the number of Parquet columns of a type.
-pub(super) fn leaf_count(data_type: &DataType) -> usize {
-    fn of(data_type: &ArrowType) -> usize {
-        match data_type {
-            ArrowType::Struct(fields) => fields.iter().map(|field| of(field.data_type())).sum(),
-            ArrowType::List(field) | ArrowType::Map(field, _) => of(field.data_type()),
-            _ => 1,
-        }
-    }
-    of(&arrow_type(data_type))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! One of two savepoints: the rows of a state in order, from all its files, one row group of each in memory.
 
-use super::fields::leaf_count;
 use super::keys::KeyColumn;
 use crate::error::{Error, Result};
-use crate::model::{DataType, Value, value_at};
+use crate::model::{DataType, Value, leaf_count, value_at};
 use crate::savepoint::{StateFile, StateView};
 use arrow::array::{ArrayRef, AsArray, UInt16Array};
 use arrow::datatypes::UInt16Type;

@@ -8,7 +8,7 @@ use super::runtime::SourceOperator;
 use super::shared::Shared;
 use crate::connectors::SinkContext;
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{OperatorDescription, StateDescription};
+use crate::migrate::{Code, OperatorDescription, StateDescription};
 use crate::model::{
     JobInfo, KeyGroupRange, MaxParallelism, OperatorTraits, OperatorUid, Schema, StateKind, StateName,
     TimeBasis,
@@ -227,5 +227,5 @@ impl Graph {
 /// Describes operator state of the engine's own.
 pub(crate) fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobProblem> {
     let name = StateName::new(name).ok_or_else(|| JobProblem::BadName { name: name.to_owned() })?;
-    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new() }])
+    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new(), code: Code::default() }])
 }

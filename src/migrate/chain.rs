@@ -1,12 +1,13 @@
 //! The current type of a state, the steps of code that lead to it, and their use on stored columns.
 
 use super::Migration;
+use super::code::Code;
 use super::description::{StateDescription, StepDescription};
 use super::project::project;
 use super::route::{RouteDecision, RouteError, route_over};
 use crate::error::{BoxError, Error, JobProblem};
 use crate::model::{
-    Change, ColumnMismatch, DataType, OperatorUid, Schema, SchemaVersion, StateKind, StateName, Value,
+    Change, ColumnMismatch, DataType, Evolution, OperatorUid, Schema, SchemaVersion, StateKind, StateName, Value,
     value_at,
 };
 use crate::state::{Read, State};
@@ -141,7 +142,8 @@ impl<S: State> Chain<S> {
     /// Describes a state that has this chain, for plans made without the job's code.
     pub fn describe(&self, name: StateName, kind: StateKind, key: Option<DataType>) -> StateDescription {
         let steps = self.inner.steps.iter().map(|step| step.describe()).collect();
-        StateDescription { name, kind, key, schema: self.schema(), steps }
+        let code = Code(Some(Arc::new(self.clone())));
+        StateDescription { name, kind, key, schema: self.schema(), steps, code }
     }
 
     /// Decides how values that were stored with the schema `stored` become values of type `S`.
@@ -188,6 +190,11 @@ impl<S: State> Route<S> {
     /// Returns what happens by rules alone, before the first step of code.
     pub fn changes(&self) -> &[Change] {
         &self.decision.evolution.changes
+    }
+
+    /// Returns how the values become current ones, if no migration is needed.
+    pub(crate) fn by_rules_alone(&self) -> Option<&Evolution> {
+        self.steps().is_empty().then_some(&self.decision.evolution)
     }
 
     /// Opens stored values, the column of a state file.

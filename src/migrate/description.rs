@@ -3,6 +3,7 @@
 //! A description has a protocol version of its own, read first, so that tools and jobs built with different
 //! releases say so rather than misunderstand each other.
 
+use super::code::Code;
 use super::rename::{Place, Rename};
 use crate::error::Error;
 use crate::model::{
@@ -58,6 +59,8 @@ pub struct StateDescription {
     pub schema: Schema,
     /// The migrations, oldest first.
     pub steps: Vec<StepDescription>,
+    /// The migrations themselves, in the process that has them.
+    pub code: Code,
 }
 
 /// A migration, without its code.
@@ -315,6 +318,7 @@ impl StateV1 {
             key: self.key,
             schema: self.schema.into(),
             steps: self.steps.into_iter().map(step).collect(),
+            code: Code::default(),
         })
     }
 }
@@ -343,6 +347,7 @@ mod tests {
                 revision: 1,
                 drops: vec!["value.1".to_owned()],
             }],
+            code: Code::default(),
         };
         JobDescription {
             job: JobName::new("alarm").unwrap(),

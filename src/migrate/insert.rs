@@ -162,7 +162,13 @@ struct MergeWith<S, F> {
 }
 
 impl<S: State, F: Fn(S, S) -> S + Send> Merge for MergeWith<S, F> {
-    fn merge(&self, values: &[ArrayRef], places: &[Place], ends: &[usize]) -> Result<ArrayRef> {
+    fn merge(
+        &self,
+        _keys: &[ArrayRef],
+        values: &[ArrayRef],
+        places: &[Place],
+        ends: &[usize],
+    ) -> Result<ArrayRef> {
         let mut readers: Vec<Option<S::Reader>> = values.iter().map(|_| None).collect();
         let mut read = |(array, row): Place| -> Result<S> {
             let reader = match &mut readers[array] {

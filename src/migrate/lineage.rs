@@ -30,11 +30,23 @@ impl fmt::Display for ChangedMigration {
 /// and the steps of the job that its rows will go through.
 pub fn lineage(savepoint: &Manifest, id: &SavepointId, job: &JobDescription) -> Vec<MigrationRecord> {
     let mut records = savepoint.migrations.clone();
+    for record in records_ahead(savepoint, id, job, "each key when it is first touched") {
+        add(&mut records, record);
+    }
+    records
+}
+
+/// Returns the records of the steps of a job that the rows of a savepoint have before them.
+pub(crate) fn records_ahead(
+    savepoint: &Manifest,
+    id: &SavepointId,
+    job: &JobDescription,
+    what: &str,
+) -> Vec<MigrationRecord> {
+    let mut records = Vec::new();
     for (uid, state, entry) in claimed(savepoint, job) {
-        for step in steps_for(state, entry) {
-            let what = "each key when it is first touched".to_owned();
-            add(&mut records, record_of(uid, &state.name, step, Some(id.clone()), what));
-        }
+        let steps = steps_for(state, entry).iter();
+        records.extend(steps.map(|step| record_of(uid, &state.name, step, Some(id.clone()), what.to_owned())));
     }
     records
 }
@@ -63,7 +75,7 @@ pub fn changed_migrations(savepoint: &Manifest, job: &JobDescription) -> Vec<Cha
 }
 
 /// Adds a record, unless its migration is there.
-pub(crate) fn add(records: &mut Vec<MigrationRecord>, record: MigrationRecord) {
+fn add(records: &mut Vec<MigrationRecord>, record: MigrationRecord) {
     let is_known = |known: &MigrationRecord| known.is_of(&record) && known.checksum == record.checksum;
     if !records.iter().any(is_known) {
         records.push(record);
@@ -71,7 +83,7 @@ pub(crate) fn add(records: &mut Vec<MigrationRecord>, record: MigrationRecord) {
 }
 
 /// Makes the record of a step of code.
-pub(crate) fn record_of(
+fn record_of(
     uid: &OperatorUid,
     state: &StateName,
     step: &StepDescription,

@@ -5,6 +5,7 @@
 //! its values get there, and [`plan`](plan()) says the same of a whole savepoint without the job's code.
 
 mod chain;
+mod code;
 mod description;
 mod insert;
 pub mod lazy;
@@ -20,12 +21,16 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use code::CodeRoute;
+pub use code::{Code, MapFailure, MapValues, Mapped};
 pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 pub use insert::KeyedRows;
+pub(crate) use lineage::records_ahead;
 pub use lineage::{ChangedMigration, changed_migrations, lineage};
 pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way, plan};
 pub use project::project;
+pub(crate) use project::{assemble, entries_of, list_of, parts_of, repeated, unlike};
 pub use rename::{Place, Rename, adopt};
 pub(crate) use rename::{adopted, check as check_renames};
 pub use retire::{Left, OldVersion, Retirement, retire};

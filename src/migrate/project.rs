@@ -123,7 +123,7 @@ fn part_types(data_type: &DataType) -> Vec<Piece<'_>> {
 }
 
 /// Makes `length` places that all hold the default of a field.
-fn repeated(
+pub(crate) fn repeated(
     data_type: &DataType,
     default: Option<&serde_json::Value>,
     length: usize,
@@ -240,7 +240,7 @@ fn widen_to_128(wanted: &DataType, array: &ArrayRef) -> Result<ArrayRef, ColumnM
 }
 
 /// Returns the offsets, entries and nulls of a map; one with optional keys lies as a list of entries.
-fn entries_of(
+pub(crate) fn entries_of(
     array: &ArrayRef,
 ) -> Result<(&OffsetBuffer<i32>, &StructArray, Option<&NullBuffer>), ColumnMismatch> {
     let (offsets, entries, nulls) = if let Some(map) = array.as_map_opt() {
@@ -253,7 +253,7 @@ fn entries_of(
 }
 
 /// Makes a list, or a map that lies as a list or a map of entries, of columns in the layout of `wanted`.
-fn list_of(
+pub(crate) fn list_of(
     wanted: &DataType,
     offsets: &OffsetBuffer<i32>,
     nulls: Option<&NullBuffer>,
@@ -278,7 +278,7 @@ fn list_of(
 
 /// Makes a struct of `children` with the names and nullability of `layout`; without fields it is a column
 /// of `true`.
-fn assemble(
+pub(crate) fn assemble(
     layout: &ArrowType,
     children: Vec<ArrayRef>,
     length: usize,
@@ -304,15 +304,15 @@ fn fields_of(layout: &ArrowType) -> &[FieldRef] {
 }
 
 /// Takes a column as a struct of `count` fields.
-fn parts_of(array: &ArrayRef, count: usize) -> Result<&StructArray, ColumnMismatch> {
+pub(crate) fn parts_of(array: &ArrayRef, count: usize) -> Result<&StructArray, ColumnMismatch> {
     let parts = array.as_struct_opt().filter(|parts| parts.num_columns() == count);
     parts.ok_or_else(|| unlike(array, &format!("Struct of {count} columns")))
 }
 
-fn unlike(array: &ArrayRef, wanted: &str) -> ColumnMismatch {
+pub(crate) fn unlike(array: &ArrayRef, wanted: &str) -> ColumnMismatch {
     ColumnMismatch::new(array.data_type().to_string(), wanted)
 }
 
-fn broken(error: &ArrowError, wanted: &DataType) -> ColumnMismatch {
+pub(crate) fn broken(error: &ArrowError, wanted: &DataType) -> ColumnMismatch {
     ColumnMismatch::new(error.to_string(), wanted.to_string())
 }

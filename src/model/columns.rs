@@ -137,6 +137,18 @@ pub fn arrow_type(data_type: &DataType) -> ArrowType {
     }
 }
 
+/// Returns the number of Parquet columns of a type.
+pub(crate) fn leaf_count(data_type: &DataType) -> usize {
+    fn of(data_type: &ArrowType) -> usize {
+        match data_type {
+            ArrowType::Struct(fields) => fields.iter().map(|field| of(field.data_type())).sum(),
+            ArrowType::List(field) | ArrowType::Map(field, _) => of(field.data_type()),
+            _ => 1,
+        }
+    }
+    of(&arrow_type(data_type))
+}
+
 /// Returns the column `name` with values of type `data_type` and the Parquet field id `id`.
 pub fn arrow_field(name: &str, data_type: &DataType, id: i32) -> ArrowField {
     column(name, Some(id), data_type)

@@ -18,6 +18,7 @@ pub(crate) mod time;
 mod timer;
 mod traits;
 mod type_problem;
+mod type_text;
 mod unstorable;
 mod value;
 mod value_json;
@@ -28,7 +29,7 @@ pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
 pub(crate) use columns::{
     ELEMENT, ENTRIES, NANOS, SECS, SOME, UTC, element_field, entries_field, entry_fields, join,
-    payload_field, shown_type,
+    leaf_count, payload_field, shown_type,
 };
 pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
 pub(crate) use key_encoding::{encode_bytes, encode_signed};
@@ -44,5 +45,6 @@ pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, c
 pub use timer::{key_of_timer, timer_key};
 pub use traits::{Delivery, OperatorTraits, TimeBasis, Warning};
 pub use type_problem::{TypeProblem, type_problem};
+pub use type_text::NotAType;
 pub use unstorable::{Refused, Unstorable};
 pub use value::{NotAValue, Value};

@@ -33,7 +33,7 @@ pub fn consolidate(image: &Savepoint, store: Arc<dyn Store>, dir: &str) -> Resul
         let mut manifest = Manifest {
             kind: ImageKind::Savepoint,
             created_ms: new::now_ms(),
-            writer: new::writer(),
+            writer: new::writer_name(),
             parent: Some(image.id.clone()),
             ..image.manifest().clone()
         };

@@ -21,17 +21,18 @@ pub(crate) type Place = (usize, usize);
 /// Makes one value of several that have one key.
 pub(crate) trait Merge: Send {
     /// Returns an array of one value for each key. The values of key `n` lie at `places[ends[n - 1]..ends[n]]`, in
-    /// the order in which they came.
-    fn merge(&self, values: &[ArrayRef], places: &[Place], ends: &[usize]) -> Result<ArrayRef>;
+    /// the order in which they came, and the key itself at the same places of `keys`.
+    fn merge(&self, keys: &[ArrayRef], values: &[ArrayRef], places: &[Place], ends: &[usize])
+    -> Result<ArrayRef>;
 }
 
 /// What the rows are, and whose.
-pub(super) struct Rows {
-    pub(super) columns: StateColumns,
-    pub(super) uid: OperatorUid,
-    pub(super) state: StateName,
+pub(crate) struct Rows {
+    pub(crate) columns: StateColumns,
+    pub(crate) uid: OperatorUid,
+    pub(crate) state: StateName,
     /// Makes one value of those of one key, which are refused otherwise.
-    pub(super) merge: Option<Box<dyn Merge>>,
+    pub(crate) merge: Option<Box<dyn Merge>>,
 }
 
 impl Rows {
@@ -127,7 +128,7 @@ impl Gathered {
                 places.extend(same.iter().map(|(_, place)| *place));
                 ends.push(places.len());
             }
-            let array = merge.merge(&values, &places, &ends)?;
+            let array = merge.merge(&keys, &values, &places, &ends)?;
             for (place, row) in merged.into_iter().enumerate() {
                 value_places[row] = (values.len(), place);
             }

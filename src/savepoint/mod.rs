@@ -53,16 +53,18 @@ mod verify;
 mod verify_rows;
 mod writer;
 
-#[cfg(feature = "engine")]
 pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use consolidate::{consolidate, consolidate_to};
 pub use get::Found;
 pub use layer_writer::{LayerFiles, LayerOf, LayerWriter};
 pub(crate) use merge::{Merge, Place};
+pub(crate) use merge::Rows;
+pub(crate) use new::{now_ms, writer_name};
 pub use new::{KeyedColumns, SavepointWriter};
 pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to};
 pub use scan::{Batches, Scan, ScanBatch};
+pub(crate) use sort::{Sorter, Target};
 pub use state_file::{RowGroup, StateFile};
 pub use take_over::Taken;
 pub use verify::{Depth, Problem, Report, Sample, verify};

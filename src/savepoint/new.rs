@@ -113,7 +113,7 @@ fn abandon(store: &dyn Store, dir: &str) {
 impl Savepoint {
     /// Writes another image in place of this one, in the directory `dir` of a store, which has no files: those of its
     /// states are written by `write`, which returns the manifest that goes with them.
-    pub(super) fn write_anew(
+    pub(crate) fn write_anew(
         &self,
         store: Arc<dyn Store>,
         dir: &str,
@@ -127,7 +127,13 @@ impl Savepoint {
             Ok(sealed)
         });
         let sealed = sealed.inspect_err(|_| abandon(store.as_ref(), dir))?;
-        publish(store.as_ref(), dir, &sealed)?;
+        if let Err(error) = publish(store.as_ref(), dir, &sealed) {
+            // The manifest may be there all the same: only where it is not are the files nobody's.
+            if matches!(Self::open_in(store.clone(), dir), Err(Error::NotASavepoint { .. })) {
+                abandon(store.as_ref(), dir);
+            }
+            return Err(error);
+        }
         Self::open_in(store, dir)
     }
 
@@ -142,7 +148,7 @@ impl Savepoint {
 }
 
 /// The name of this program, as manifests have it.
-pub(super) fn writer() -> String {
+pub(crate) fn writer_name() -> String {
     format!("pitlane {}", crate::VERSION)
 }
 
@@ -338,6 +344,7 @@ impl SavepointWriter {
             store: self.shared.store.clone(),
             dir: self.shared.dir.clone(),
             ordinal,
+            worker: 0,
             version: schema.version,
             roll_at: None,
         };
@@ -360,7 +367,7 @@ impl SavepointWriter {
         let manifest = Manifest {
             kind: ImageKind::Savepoint,
             created_ms: now_ms(),
-            writer: writer(),
+            writer: writer_name(),
             job: JobInfo {
                 name: self.job.clone(),
                 release: self.release.clone(),
@@ -395,7 +402,7 @@ impl SavepointWriter {
 }
 
 /// The current time, in milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

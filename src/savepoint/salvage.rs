@@ -116,7 +116,7 @@ fn write_sound(
 ) -> Result<Manifest> {
     let mut manifest = damaged.manifest().clone();
     manifest.created_ms = new::now_ms();
-    manifest.writer = new::writer();
+    manifest.writer = new::writer_name();
     manifest.labels.insert(SALVAGED_FROM.to_owned(), damaged.id.to_string());
     for operator in &mut manifest.operators {
         let OperatorEntry { uid, states, .. } = operator;

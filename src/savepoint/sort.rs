@@ -19,21 +19,24 @@ use std::sync::Arc;
 const FAN_IN: usize = 32;
 
 /// What is sorted, and where the files go.
-pub(super) struct Target {
-    pub(super) rows: Rows,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) dir: String,
+pub(crate) struct Target {
+    pub(crate) rows: Rows,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) dir: String,
     /// The position of the operator in the manifest.
-    pub(super) ordinal: usize,
-    pub(super) version: SchemaVersion,
+    pub(crate) ordinal: usize,
+    /// Tells the files apart that are written for a state at the same time.
+    pub(crate) worker: usize,
+    pub(crate) version: SchemaVersion,
     /// The size in bytes and the rows after which a file is followed by another one, if that is chosen.
-    pub(super) roll_at: Option<(u64, u64)>,
+    pub(crate) roll_at: Option<(u64, u64)>,
 }
 
 impl Target {
     /// The path of the file that stays, or of the one that stays if that becomes a run.
     fn path(&self, part: usize) -> String {
-        layout::state_file_path(self.ordinal, &self.rows.uid, &self.rows.state, 0, self.version, part)
+        let Self { ordinal, worker, version, rows, .. } = self;
+        layout::state_file_path(*ordinal, &rows.uid, &rows.state, *worker, *version, part)
     }
 
     /// The path of a run.
@@ -101,7 +104,7 @@ impl Out {
 }
 
 /// Sorts rows into a state file.
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     pub(super) target: Target,
     budget_bytes: usize,
     buffer: Buffer,
@@ -156,7 +159,7 @@ impl Buffer {
 }
 
 impl Sorter {
-    pub(super) fn new(target: Target, budget_bytes: usize) -> Self {
+    pub(crate) fn new(target: Target, budget_bytes: usize) -> Self {
         Self { target, budget_bytes, buffer: Buffer::default(), runs: Vec::new(), growing: None, begun: 0 }
     }
 
@@ -164,8 +167,23 @@ impl Sorter {
         self.budget_bytes = bytes;
     }
 
+    /// Returns the key groups of keys.
+    pub(crate) fn key_groups(&self, keys: &ArrayRef) -> Result<Vec<u16>> {
+        let of = &self.target.rows;
+        let Some(column) = of.keys(keys) else { return Err(of.mismatch("a list", "keys")) };
+        let mut encoded = Vec::new();
+        let mut groups = Vec::with_capacity(keys.len());
+        for row in 0..keys.len() {
+            encoded.clear();
+            let key = column.encode(row, &mut encoded);
+            key.map_err(|error| of.mismatch(error.found, error.wanted))?;
+            groups.push(of.columns.key_group(&encoded).index());
+        }
+        Ok(groups)
+    }
+
     /// Adds rows.
-    pub(super) fn push(&mut self, keys: ArrayRef, values: ArrayRef) -> Result<()> {
+    pub(crate) fn push(&mut self, keys: ArrayRef, values: ArrayRef) -> Result<()> {
         let schema = self.target.rows.columns.arrow_schema();
         for (field, array) in schema.fields()[1..].iter().zip([&keys, &values]) {
             if array.data_type() != field.data_type() || (!field.is_nullable() && array.null_count() > 0) {
@@ -290,7 +308,7 @@ impl Sorter {
     }
 
     /// Completes the state files; none if there are no rows.
-    pub(super) fn finish(mut self) -> Result<Vec<FileEntry>> {
+    pub(crate) fn finish(mut self) -> Result<Vec<FileEntry>> {
         if self.begun == 0 {
             if self.buffer.rows.is_empty() {
                 return Ok(Vec::new());

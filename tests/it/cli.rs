@@ -109,6 +109,7 @@ fn every_verb_has_help_with_examples() {
         "get",
         "diff",
         "plan",
+        "migrate",
     ];
     for verb in verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"]]) {
         let help = place.run(&[verb.as_slice(), &["--help"]].concat());
@@ -452,6 +453,7 @@ fn description(operators: usize, second_half: DataType) -> JobDescription {
         key,
         schema: Schema { version: SchemaVersion(version), data_type },
         steps: Vec::new(),
+        code: Default::default(),
     };
     let operator = |uid: &str, kind: &str, state| OperatorDescription {
         uid: OperatorUid::new(uid).unwrap(),
@@ -510,4 +512,68 @@ fn plan_asks_the_job_and_answers_with_its_status() {
     let json = plan(&description(1, DataType::Unit).to_json(), &["--json"]);
     let json: Json = serde_json::from_str(&json.out).unwrap();
     assert_eq!(json["verdict"], "decision-needed");
+}
+
+const COUNTS_GET_NAMES: &str = "
+[[state]]
+operator = 'Zähler'
+state = 'reduce state'
+rename = 'counts'
+steps = [
+  { set = 'value', type = '{carrier: String, flights: i64}', as = '{carrier: value.0, flights: value.1}' },
+]
+[[operator]]
+uid = 'source'
+drop = true
+";
+
+#[test]
+fn migrate_refuses_a_file_with_the_line_of_what_is_wrong() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    let file = place.0.path().join("wrong.toml");
+    std::fs::write(&file, COUNTS_GET_NAMES.replace("flights: value.1", "flights: value.2")).unwrap();
+    let ran = place.run(&["migrate", "DIR/one", "DIR/two", "--with", "DIR/wrong.toml"]);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""));
+    assert_eq!(ran.err, "error: DIR/wrong.toml:7:96: found no `2`; there is `0`, `1`\n");
+    assert!(!place.0.path().join("two").exists(), "nothing is begun");
+    for args in [vec!["migrate"], vec!["migrate", "DIR/one"], vec!["migrate", "DIR/one", "--with", "DIR/wrong.toml"]] {
+        let ran = place.run(&args);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{args:?}");
+        assert!(ran.err.contains("Usage: pitlane migrate"), "{}", ran.err);
+    }
+    let gone = place.run(&["migrate", "DIR/one", "DIR/two", "--with", "DIR/none.toml"]);
+    assert!(gone.err.starts_with("error: cannot read DIR/none.toml\nbecause: "), "{}", gone.err);
+}
+
+#[test]
+fn migrate_shows_what_it_would_do_and_does_it() {
+    let place = Place::new();
+    place.savepoint("one", 20);
+    std::fs::write(place.0.path().join("names.toml"), COUNTS_GET_NAMES).unwrap();
+    let dry = place.run(&["migrate", "DIR/one", "--with", "DIR/names.toml", "--dry-run"]);
+    assert_eq!((dry.status, dry.err.as_str()), (0, ""));
+    assert_eq!(
+        plain(&dry.out),
+        "motion-alarm/activation  v1, v2  20 rows  as is\n\
+         Zähler/reduce state  v1 -> v2  20 rows  rows\n  is then Zähler/counts\n  \
+         value: (String, i32) -> {carrier: String, flights: i64}, computed\n\
+         source/splits  v1  2 rows  dropped"
+    );
+    assert!(!place.0.path().join("two").exists(), "nothing is written");
+    let ran = place.run(&["migrate", "DIR/one", "DIR/two", "--with", "DIR/names.toml"]);
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    assert!(ran.out.starts_with("DIR/two: 40 rows, id "), "{}", ran.out);
+    assert!(ran.out.ends_with(", 1 file written, 2 files linked\n"), "{}", ran.out);
+    let got = place.run(&["get", "DIR/two", "Zähler/counts", "[20015998343868, -2]"]);
+    assert!(got.out.contains("carrier") && got.out.contains("flights"), "{}{}", got.out, got.err);
+    assert_eq!(place.run(&["verify", "DIR/two"]).status, 0);
+    let again = place.run(&["migrate", "DIR/one", "DIR/two", "--with", "DIR/names.toml"]);
+    assert_eq!(again.status, 2);
+    assert!(again.err.starts_with("error: cannot write a savepoint to DIR/two: "), "{}", again.err);
+    let (status, json) = place.json(&["migrate", "DIR/one", "--with", "DIR/names.toml", "--dry-run"]);
+    assert_eq!(status, 0);
+    assert_eq!(json["states"][1]["to"]["state"], "counts");
+    assert_eq!(json["states"][1]["to"]["rungs"][0]["rung"], "rows");
+    assert_eq!(json["states"][2]["to"], Json::Null);
 }

@@ -68,6 +68,7 @@ mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
 mod rolling;
+mod rewrite;
 mod round_trip;
 mod salvage;
 mod sample;

@@ -1,9 +1,10 @@
-//! The command line that every job has: `run`, `describe`.
+//! The command line that every job has: `run`, `describe`, `migrate`.
 //!
 //! ```text
 //! run              attempt.rs     in this process, until it ends or a signal or the supervisor wishes so
 //! run --restart    supervisor.rs  attempts as processes of this binary, one after the other
 //! run --detach     detach.rs      either of these in the background
+//! migrate          migrate.rs     a savepoint made anew, all of its state as this release has it
 //! ```
 
 mod attempt;
@@ -11,6 +12,7 @@ mod detach;
 mod exit;
 mod line;
 mod log;
+mod migrate;
 mod signals;
 mod supervisor;
 
@@ -41,6 +43,7 @@ enum Verb {
     Run(RunArgs),
     /// Print what the job is made of, as JSON, without opening anything
     Describe,
+    Migrate(migrate::MigrateArgs),
 }
 
 /// Run the job until its input ends or it is stopped
@@ -104,7 +107,8 @@ fn uid(text: &str) -> Result<OperatorUid, String> {
 impl Job {
     /// Runs the job's own command line, with the arguments of the process.
     ///
-    /// `run` runs it, `describe` prints what it is made of, for `pitlane plan`. What the engine tells meanwhile is
+    /// `run` runs it, `describe` prints what it is made of, for `pitlane plan`, `migrate` takes all state of
+    /// a savepoint through its migrations. What the engine tells meanwhile is
     /// written to standard error, unless the process has a `tracing` subscriber of its own.
     pub fn main(self) -> ExitCode {
         self.main_from(std::env::args_os())
@@ -129,18 +133,17 @@ impl Job {
                 return status;
             }
         };
-        match cli.command {
-            Verb::Run(args) => args.run(self),
-            Verb::Describe => match self.describe() {
-                Ok(description) => {
-                    println!("{}", description.to_json());
-                    exit::DONE
-                }
-                Err(error) => {
-                    let _ = error.report(&mut std::io::stderr());
-                    exit::REFUSED
-                }
-            },
+        let done = match cli.command {
+            Verb::Run(args) => return args.run(self),
+            Verb::Describe => self.describe().map(|description| println!("{}", description.to_json())),
+            Verb::Migrate(args) => self.describe().and_then(|description| args.run(&description)),
+        };
+        match done {
+            Ok(()) => exit::DONE,
+            Err(error) => {
+                let _ = error.report(&mut std::io::stderr());
+                exit::REFUSED
+            }
         }
     }
 }

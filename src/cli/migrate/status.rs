@@ -1,8 +1,8 @@
 //! `pitlane migrate status SAVEPOINT|JOB`, `pitlane migrate retire SAVEPOINT...`.
 
-use super::job::RunDirArgs;
-use super::named::DataArgs;
-use super::{Answer, Console, Outcome};
+use crate::cli::job::RunDirArgs;
+use crate::cli::named::DataArgs;
+use crate::cli::{Answer, Console, Outcome};
 use crate::control::{JobStatus, client};
 use crate::error::{Error, Result};
 use crate::migrate::{MigrationStatus, OldVersion, StateStatus, VersionRows, retire, status};
@@ -10,27 +10,13 @@ use crate::model::SchemaVersion;
 use crate::savepoint::Savepoint;
 use std::path::{Path, PathBuf};
 
-/// How far state has come from old schemas to new ones
-#[derive(clap::Args)]
-#[command(arg_required_else_help = true)]
-pub(super) struct MigrateArgs {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(clap::Subcommand)]
-enum Verb {
-    Status(StatusArgs),
-    Retire(RetireArgs),
-}
-
 /// Show which old schema versions savepoints still need, and which code may go
 ///
 /// A migration may be removed from a job when no savepoint that somebody may want to start from has a row under the
 /// version that it takes. Old versions that none of the savepoints ever had are not known here.
 #[derive(clap::Args)]
 #[command(after_help = RETIRE_EXAMPLES)]
-struct RetireArgs {
+pub(super) struct RetireArgs {
     /// Savepoints and checkpoints, as in `pitlane inspect`; all below --data unless some are named
     savepoints: Vec<PathBuf>,
     #[command(flatten)]
@@ -61,7 +47,7 @@ Exit status: 0 no row is left under an old version; 1 some are; 2 it could not b
 /// Of a savepoint, or of a running job, whose keys are migrated when they are first touched.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-struct StatusArgs {
+pub(super) struct StatusArgs {
     /// A savepoint, as in `pitlane inspect`, or the id or name of a running job
     #[arg(value_name = "SAVEPOINT|JOB")]
     of: String,
@@ -78,11 +64,7 @@ const EXAMPLES: &str = "Examples:
   pitlane migrate status SAVEPOINT
   pitlane migrate status flights --json | jq .done";
 
-pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
-    let args = match &args.verb {
-        Verb::Status(args) => args,
-        Verb::Retire(args) => return run_retire(args, console),
-    };
+pub(super) fn run(args: &StatusArgs, console: &mut Console<'_>) -> Outcome {
     let status = status_of(args)?;
     if args.json {
         console.json(&status.to_json())?;
@@ -92,7 +74,7 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
     Ok(Answer::Yes)
 }
 
-fn run_retire(args: &RetireArgs, console: &mut Console<'_>) -> Outcome {
+pub(super) fn run_retire(args: &RetireArgs, console: &mut Console<'_>) -> Outcome {
     let savepoints = match &args.savepoints[..] {
         [] => args.data.all()?,
         named => named.iter().map(|name| args.data.open(name)).collect::<Result<Vec<_>>>()?,

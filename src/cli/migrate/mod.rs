@@ -1,0 +1,102 @@
+//! `pitlane migrate SAVEPOINT NEW --with FILE`; [`status`] and `retire` show how far state has come.
+
+mod status;
+
+use super::named::DataArgs;
+use super::{Answer, Console, Failure, Outcome};
+use crate::rewrite::{MigrationFile, Options, Shown, run_to};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Make a new savepoint out of an old one by a migration file, or show how far state has come
+///
+/// The file says what changes, in TOML: docs/migration-file.md describes it. The old savepoint stays as it is; the new
+/// one appears when all of it is there. What needs code is done by the job's own binary: `./job migrate SAVEPOINT NEW`.
+#[derive(clap::Args)]
+#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct MigrateArgs {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// A savepoint or checkpoint: its directory, the end of its path, or the first characters of its id
+    #[arg(required = true)]
+    savepoint: Option<PathBuf>,
+    /// The directory of the new savepoint, which does not exist or is empty
+    #[arg(required_unless_present = "dry_run")]
+    new: Option<PathBuf>,
+    /// The migration file
+    #[arg(long = "with", value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
+    /// Show what would become of each state, and how much of it would be done anew
+    #[arg(long)]
+    dry_run: bool,
+    /// Write files anew even where the manifest alone could say what changes, for readers of plain Parquet
+    #[arg(long)]
+    physical: bool,
+    /// The number of threads; as many as there are cores unless said otherwise
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Print JSON, see --help
+    #[arg(long, long_help = JSON_HELP)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    Status(status::StatusArgs),
+    Retire(status::RetireArgs),
+}
+
+const EXAMPLES: &str = "Examples:
+  pitlane migrate SAVEPOINT --with rooms-get-a-tolerance.toml --dry-run
+  pitlane migrate SAVEPOINT NEW --with rooms-get-a-tolerance.toml
+  pitlane migrate status SAVEPOINT";
+
+const JSON_HELP: &str = "Print JSON: {path, id, states: [{operator, state, rows_before, rows_after}], linked_files, copied_files,
+  written_files}; with --dry-run {max_parallelism: {from, to}, states: [{operator, state, rows, size_bytes,
+  from: [version], dropped, to: {operator, state, version, rungs: [{rung: as is | metadata | chunks | rows | sorted,
+  rows}], changes: [text]}}]}";
+
+pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
+    let (savepoint, file) = match (&args.verb, &args.savepoint, &args.file) {
+        (Some(Verb::Status(args)), ..) => return status::run(args, console),
+        (Some(Verb::Retire(args)), ..) => return status::run_retire(args, console),
+        (None, Some(savepoint), Some(file)) => (savepoint, file),
+        _ => {
+            return Err(Failure::Usage {
+                error: "nothing to migrate".to_owned(),
+                hint: "say `pitlane migrate SAVEPOINT NEW --with FILE`, or `pitlane migrate status SAVEPOINT`".to_owned(),
+            });
+        }
+    };
+    let file = MigrationFile::open(file)?;
+    let savepoint = args.data.open(savepoint)?;
+    let mut rewrite = file.apply(&savepoint)?;
+    if args.physical {
+        rewrite = rewrite.physical();
+    }
+    let new = match &args.new {
+        Some(new) if !args.dry_run => new,
+        _ => {
+            let outlook = rewrite.outlook();
+            match args.json {
+                true => console.json(&outlook.to_json())?,
+                false => write!(console.out, "{outlook}")?,
+            }
+            return Ok(Answer::Yes);
+        }
+    };
+    let shown = Shown::default();
+    let mut options = Options { progress: &shown, ..Options::default() };
+    options.threads = args.threads.unwrap_or(options.threads);
+    let done = run_to(&rewrite, new, options);
+    shown.end();
+    let done = done?;
+    match args.json {
+        true => console.json(&done.to_json())?,
+        false => write!(console.out, "{done}")?,
+    }
+    Ok(Answer::Yes)
+}

@@ -1,0 +1,133 @@
+//! The code of a job for the values of a state, without its types: what a rewrite asks for.
+
+use super::chain::{Chain, Route, StepFailure};
+use super::route::RouteError;
+use crate::error::BoxError;
+use crate::model::{ColumnMismatch, DataType, Evolution, Schema, SchemaVersion, Value, value_at};
+use crate::state::{Build as _, State};
+use arrow::array::{Array as _, ArrayRef, BooleanArray};
+use arrow::buffer::BooleanBuffer;
+use std::fmt;
+use std::sync::Arc;
+
+/// Makes new values of old ones, for many rows at once.
+pub trait MapValues: Send + Sync + fmt::Debug {
+    /// Makes the new values of rows; `keys` are those of keyed state.
+    ///
+    /// # Errors
+    ///
+    /// The first row whose value has no new one.
+    fn map(&self, keys: Option<&ArrayRef>, values: &ArrayRef) -> Result<Mapped, MapFailure>;
+}
+
+/// New values.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    /// The new values of the rows that stay.
+    pub values: ArrayRef,
+    /// Which rows stay; all of them if it does not say.
+    pub kept: Option<BooleanArray>,
+}
+
+/// Why there are no new values.
+#[derive(Debug)]
+pub enum MapFailure {
+    /// The value of a row has no new one.
+    Row {
+        /// The position of the row.
+        row: usize,
+        /// The versions between which it failed, where the code knows better than its caller.
+        versions: Option<(SchemaVersion, SchemaVersion)>,
+        /// What is wrong with it.
+        source: BoxError,
+    },
+    /// The columns are not those of the stored type.
+    Columns(ColumnMismatch),
+}
+
+/// How values of one stored schema become current ones.
+#[derive(Debug)]
+pub(crate) enum CodeRoute {
+    /// By rules alone.
+    Rules(Evolution),
+    /// By code.
+    Code(Arc<dyn MapValues>),
+}
+
+/// The chain of a state, without its type.
+pub(crate) trait StateCode: Send + Sync {
+    /// Decides how values of a stored schema become current ones; `key` is the type of the keys.
+    fn route(&self, stored: &Schema, key: Option<&DataType>) -> Result<CodeRoute, RouteError>;
+}
+
+/// The code that a description carries in the process that has it; a description that was read has none.
+#[derive(Clone, Default)]
+pub struct Code(pub(crate) Option<Arc<dyn StateCode>>);
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Code" } else { "no code" })
+    }
+}
+
+/// Descriptions say the same whether the code is at hand or not.
+impl PartialEq for Code {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<S: State> StateCode for Chain<S> {
+    fn route(&self, stored: &Schema, key: Option<&DataType>) -> Result<CodeRoute, RouteError> {
+        let route = Self::route(self, stored)?;
+        Ok(match route.by_rules_alone() {
+            Some(evolution) => CodeRoute::Rules(evolution.clone()),
+            None => CodeRoute::Code(Arc::new(ByRoute { route, key: key.cloned() })),
+        })
+    }
+}
+
+/// Takes rows through the migrations of a chain.
+struct ByRoute<S> {
+    route: Route<S>,
+    key: Option<DataType>,
+}
+
+impl<S> fmt::Debug for ByRoute<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByRoute").field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+impl<S: State> MapValues for ByRoute<S> {
+    fn map(&self, keys: Option<&ArrayRef>, values: &ArrayRef) -> Result<Mapped, MapFailure> {
+        let old = self.route.open(values).map_err(MapFailure::Columns)?;
+        let mut new = S::Builder::default();
+        let mut dropped = Vec::new();
+        for row in 0..values.len() {
+            let key = || match (keys, &self.key) {
+                (Some(keys), Some(key)) => value_at(keys, key, row).unwrap_or(Value::Unit),
+                _ => Value::Unit,
+            };
+            let value = old.read(row, &key).map_err(|StepFailure { from, to, source, .. }| MapFailure::Row {
+                row,
+                versions: Some((from, to)),
+                source,
+            })?;
+            match value {
+                None => dropped.push(row),
+                Some(value) => new.append(&value).map_err(|unstorable| MapFailure::Row {
+                    row,
+                    versions: None,
+                    source: unstorable.to_string().into(),
+                })?,
+            }
+        }
+        let kept = (!dropped.is_empty()).then(|| {
+            let mut dropped = dropped.iter().peekable();
+            let kept = BooleanBuffer::collect_bool(values.len(), |row| dropped.next_if_eq(&&row).is_none());
+            BooleanArray::new(kept, None)
+        });
+        Ok(Mapped { values: new.finish(None), kept })
+    }
+}

@@ -1,0 +1,462 @@
+//! Carrying a rewrite out: files are taken over or made anew on all cores, and the manifest comes last (clauses PB-1 to
+//! PB-4). Each thread has one row group in memory.
+
+use super::decided::{Rewrite, Rung, StateRewrite, Way};
+use super::layout::{Layout, Place};
+use super::progress::Progress;
+use crate::error::{Error, Result, shown};
+use super::rekey::Rekey;
+use crate::migrate::{MapFailure, MapValues};
+use crate::model::{
+    FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName, Value,
+    value_at,
+};
+use crate::savepoint::{Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
+use crate::storage::{LocalStore, Store};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::filter;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The rows that go through a migration in one piece.
+const PIECE_ROWS: usize = 16 << 10;
+
+/// How to carry a rewrite out.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// The number of threads.
+    pub threads: NonZeroUsize,
+    /// Who is told how far it has come.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for Options<'_> {
+    /// As many threads as there are cores, and nobody is told.
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            progress: &super::progress::Silent,
+        }
+    }
+}
+
+/// What a rewrite has done.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// The new savepoint.
+    pub savepoint: Savepoint,
+    /// What became of each state that is in it, in its order.
+    pub states: Vec<StateDone>,
+    /// The number of files that have a second name in the new savepoint.
+    pub linked_files: usize,
+    /// The number of files that were copied as they are.
+    pub copied_files: usize,
+    /// The number of files that were written.
+    pub written_files: usize,
+}
+
+/// What became of a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDone {
+    /// The operator that has it now.
+    pub uid: OperatorUid,
+    /// Its name now.
+    pub state: StateName,
+    /// The number of rows before.
+    pub rows_before: u64,
+    /// The number of rows now.
+    pub rows_after: u64,
+}
+
+/// Writes the new savepoint into a local directory, which appears.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_to(rewrite: &Rewrite, new: impl AsRef<Path>, options: Options<'_>) -> Result<Rewritten> {
+    let new = new.as_ref();
+    rewrite.check()?;
+    if std::fs::read_dir(new).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::ImageExists { path: shown(new) });
+    }
+    let store = LocalStore::create_root(new).map_err(Error::io("create", shown(new)))?;
+    run(rewrite, Arc::new(store), "", options)
+}
+
+/// Writes the new savepoint into the directory `dir` of a store, which has no files.
+///
+/// There is no savepoint before all of it is there. What was written is removed if something goes wrong.
+///
+/// # Errors
+///
+/// [`Error::ImageExists`] if there is something in the directory; [`Error::NameTaken`] and [`Error::KeysApart`] if the
+/// new savepoint cannot be; [`Error::MigrationFailed`] with the key and the value that a migration does not answer for;
+/// [`Error::Damaged`] if the old savepoint cannot be read; [`Error::Io`].
+pub fn run(rewrite: &Rewrite, store: Arc<dyn Store>, dir: &str, options: Options<'_>) -> Result<Rewritten> {
+    rewrite.check()?;
+    let run = Run { rewrite, store: Arc::clone(&store), dir, layout: Layout::new(rewrite), progress: options.progress };
+    let mut done = Vec::new();
+    let savepoint = rewrite.savepoint.write_anew(store, dir, |_| {
+        let (manifest, came) = run.write(options.threads)?;
+        done = came;
+        Ok(manifest)
+    })?;
+    let count = |way: Came| done.iter().filter(|came| **came == way).count();
+    let states = run.layout.places.iter().map(|place| {
+        let (_, before) = run.source(place);
+        let rows = savepoint.manifest().operator(&place.uid).and_then(|o| o.state(&place.name)).map(StateEntry::rows);
+        StateDone {
+            uid: place.uid.clone(),
+            state: place.name.clone(),
+            rows_before: before.rows(),
+            rows_after: rows.unwrap_or(0),
+        }
+    });
+    Ok(Rewritten {
+        states: states.collect(),
+        linked_files: count(Came::Linked),
+        copied_files: count(Came::Copied),
+        written_files: count(Came::Written),
+        savepoint,
+    })
+}
+
+/// How a file came into the new savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    Linked,
+    Copied,
+    Written,
+}
+
+/// A file of the new savepoint, under the schema that it has there.
+pub(super) struct NewFile {
+    pub(super) entry: FileEntry,
+    pub(super) schema: Schema,
+    pub(super) came: Came,
+}
+
+/// A piece of work that a thread does.
+struct Task {
+    /// The position of the state in the layout.
+    place: usize,
+    /// The position of the file in the old state.
+    file: usize,
+    /// The row groups of it; all of them where it is taken over.
+    groups: Range<usize>,
+    rows: u64,
+    path: String,
+    rung: Rung,
+}
+
+pub(super) struct Run<'a> {
+    pub(super) rewrite: &'a Rewrite,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) dir: &'a str,
+    layout: Layout,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Run<'_> {
+    pub(super) fn source(&self, place: &Place) -> (&OperatorEntry, &StateEntry) {
+        let operator = &self.rewrite.savepoint.manifest().operators[place.source.0];
+        (operator, &operator.states[place.source.1])
+    }
+
+    pub(super) fn new_state(&self, place: &Place) -> &StateRewrite {
+        &self.rewrite.operators[place.source.0].states[place.source.1]
+    }
+
+    /// Writes all files; returns the manifest that they want, and how each came.
+    fn write(&self, threads: NonZeroUsize) -> Result<(Manifest, Vec<Came>)> {
+        let tasks = self.tasks(threads.get())?;
+        let rows: Vec<u64> = tasks.iter().map(|task| task.rows).collect();
+        let sorted = self.layout.places.iter().enumerate().filter(|(_, place)| self.is_sorted(place));
+        let sorted: Vec<_> = sorted.map(|(index, place)| (index, self.source(place).1.rows())).collect();
+        self.progress.begin(rows.iter().chain(sorted.iter().map(|(_, rows)| rows)).sum());
+        let mut files = self.work(&tasks, &rows, threads.get())?;
+        files.sort_by_key(|(task, _)| *task);
+        let mut by_place: Vec<Vec<NewFile>> = self.layout.places.iter().map(|_| Vec::new()).collect();
+        let mut came = Vec::new();
+        for (task, file) in files {
+            came.push(file.came);
+            by_place[tasks[task].place].push(file);
+        }
+        for (index, _) in sorted {
+            for file in super::sorted::sort(self, &self.layout.places[index], threads)? {
+                came.push(file.came);
+                by_place[index].push(file);
+            }
+        }
+        Ok((self.manifest(by_place), came))
+    }
+
+    /// Whether the rows of a state get new places.
+    fn is_sorted(&self, place: &Place) -> bool {
+        let (entry, new) = (self.source(place).1, self.new_state(place));
+        entry.files.iter().any(|file| self.rewrite.rung(entry, new, file) == Rung::Sorted)
+    }
+
+    /// Cuts the work into pieces, so that each thread has some of it.
+    fn tasks(&self, threads: usize) -> Result<Vec<Task>> {
+        let mut tasks = Vec::new();
+        let mut paths = self.layout.paths();
+        for (index, place) in self.layout.places.iter().enumerate() {
+            let (_, entry) = self.source(place);
+            let new = self.new_state(place);
+            let spans = threads.div_ceil(entry.files.len().max(1));
+            for (file, old) in entry.files.iter().enumerate() {
+                let rung = self.rewrite.rung(entry, new, old);
+                let mut add = |groups, rows, path| tasks.push(Task { place: index, file, groups, rows, path, rung });
+                match rung {
+                    Rung::AsIs | Rung::Metadata => add(0..0, old.rows, paths.kept(place, &old.path, self.schema_of(entry, new, old))),
+                    Rung::Sorted => {}
+                    Rung::Chunks | Rung::Rows => {
+                        let open = self.rewrite.savepoint.state_file(entry, old)?;
+                        let groups = open.row_groups();
+                        let step = groups.len().div_ceil(spans).max(1);
+                        for start in (0..groups.len()).step_by(step) {
+                            let path = paths.new(place, self.schema_of(entry, new, old));
+                            let span = start..groups.len().min(start + step);
+                            let rows = groups[span.clone()].iter().map(|group| group.rows as u64).sum();
+                            add(span, rows, path);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// The schema that rows of a file get.
+    fn schema_of<'e>(&self, entry: &'e StateEntry, new: &'e StateRewrite, old: &FileEntry) -> &'e Schema {
+        new.schema.as_ref().unwrap_or_else(|| entry.schema_of(old))
+    }
+
+    /// Lets threads take one piece of work after the other, until one fails.
+    fn work(&self, tasks: &[Task], rows: &[u64], threads: usize) -> Result<Vec<(usize, NewFile)>> {
+        let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let done = Mutex::new((Vec::new(), None));
+        let work = || {
+            while !is_over.load(Relaxed) {
+                let index = next.fetch_add(1, Relaxed);
+                let Some(task) = tasks.get(index) else { return };
+                let made = self.carry_out(task, &is_over);
+                if matches!(task.rung, Rung::AsIs | Rung::Metadata) {
+                    self.progress.advance(rows[index]);
+                }
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                match made {
+                    Ok(made) => done.0.extend(made.map(|file| (index, file))),
+                    Err(error) => {
+                        is_over.store(true, Relaxed);
+                        done.1.get_or_insert(error);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..threads.min(tasks.len())).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let (files, failed) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(files), Err)
+    }
+
+    fn carry_out(&self, task: &Task, is_over: &AtomicBool) -> Result<Option<NewFile>> {
+        let place = &self.layout.places[task.place];
+        let (_, entry) = self.source(place);
+        let new = self.new_state(place);
+        let old = &entry.files[task.file];
+        let schema = self.schema_of(entry, new, old).clone();
+        match task.rung {
+            Rung::AsIs | Rung::Metadata => {
+                let taken = self.rewrite.savepoint.take_over(entry, old, (self.store.as_ref(), self.dir), &task.path)?;
+                let came = if taken == Taken::Linked { Came::Linked } else { Came::Copied };
+                let entry = FileEntry { path: task.path.clone(), base: None, layer: 0, ..old.clone() };
+                Ok(Some(NewFile { entry, schema, came }))
+            }
+            Rung::Chunks | Rung::Rows | Rung::Sorted => {
+                let map: Option<&dyn MapValues> = match &new.ways[old.schema] {
+                    Way::Code(code) => Some(code.as_ref()),
+                    Way::Recipe(recipe) => Some(recipe.as_ref()),
+                    Way::AsIs => None,
+                };
+                let mapping = Mapping { run: self, place, entry, old, schema: &schema, map, is_over };
+                let file = mapping.write(task)?;
+                Ok(file.map(|entry| NewFile { entry, schema, came: Came::Written }))
+            }
+        }
+    }
+
+    fn manifest(&self, files: Vec<Vec<NewFile>>) -> Manifest {
+        let old = self.rewrite.savepoint.manifest();
+        let mut manifest = Manifest {
+            kind: ImageKind::Savepoint,
+            created_ms: now_ms(),
+            writer: writer_name(),
+            parent: Some(self.rewrite.savepoint.id().clone()),
+            max_parallelism: self.rewrite.max_parallelism,
+            sources: self.layout.sources.clone(),
+            operators: self.layout.operators.clone(),
+            ..old.clone()
+        };
+        for record in &self.rewrite.records {
+            if !manifest.migrations.contains(record) {
+                manifest.migrations.push(record.clone());
+            }
+        }
+        for (place, files) in self.layout.places.iter().zip(files) {
+            let (_, entry) = self.source(place);
+            let new = self.new_state(place);
+            let head = new.schema.as_ref().unwrap_or(&entry.schemas[0]).clone();
+            let mut state = StateEntry {
+                name: place.name.clone(),
+                kind: entry.kind,
+                key: new.rekey.as_ref().map(|rekey| rekey.column_type()).or_else(|| entry.key.clone()),
+                schemas: vec![head],
+                files: Vec::new(),
+                tombstones: Vec::new(),
+            };
+            for file in files {
+                let known = state.schemas.iter().position(|schema| schema.is_same(&file.schema));
+                let schema = known.unwrap_or_else(|| {
+                    state.schemas.push(file.schema.clone());
+                    state.schemas.len() - 1
+                });
+                state.files.push(FileEntry { schema, ..file.entry });
+            }
+            manifest.operators[place.operator].states.push(state);
+        }
+        manifest
+    }
+}
+
+/// Makes rows anew.
+pub(super) struct Mapping<'a> {
+    pub(super) run: &'a Run<'a>,
+    pub(super) place: &'a Place,
+    pub(super) entry: &'a StateEntry,
+    pub(super) old: &'a FileEntry,
+    pub(super) schema: &'a Schema,
+    /// What makes the values; they stay as they are without.
+    pub(super) map: Option<&'a dyn MapValues>,
+    pub(super) is_over: &'a AtomicBool,
+}
+
+impl Mapping<'_> {
+    /// Writes the file; none if no row stays.
+    fn write(&self, task: &Task) -> Result<Option<FileEntry>> {
+        let file = self.run.rewrite.savepoint.state_file(self.entry, self.old)?;
+        let columns = StateColumns { value: self.schema.data_type.clone(), ..file.columns().clone() };
+        let mut writer: Option<StateFileWriter> = None;
+        for group in task.groups.clone() {
+            let rows = file.read_live(group)?;
+            for piece in self.pieces(&rows) {
+                let made = self.batch(&columns, &piece)?;
+                self.run.progress.advance(piece.num_rows() as u64);
+                if made.num_rows() == 0 {
+                    continue;
+                }
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    none => {
+                        let (store, dir) = (self.run.store.as_ref(), self.run.dir);
+                        let new = StateFileWriter::create(store, dir, &task.path, &columns)?;
+                        none.insert(match file.stride() {
+                            Some(stride) => new.with_stride(stride),
+                            None => new,
+                        })
+                    }
+                };
+                writer.write(&made)?;
+            }
+        }
+        writer.map(|writer| writer.finish(0)).transpose()
+    }
+
+    /// Cuts rows into pieces; ends early if the rewrite is over.
+    pub(super) fn pieces<'b>(&'b self, rows: &'b RecordBatch) -> impl Iterator<Item = RecordBatch> + 'b {
+        let starts = (0..rows.num_rows()).step_by(PIECE_ROWS);
+        let starts = starts.take_while(|_| !self.is_over.load(Relaxed));
+        starts.map(|start| rows.slice(start, PIECE_ROWS.min(rows.num_rows() - start)))
+    }
+
+    /// Makes new rows of old ones, in their places.
+    fn batch(&self, columns: &StateColumns, old: &RecordBatch) -> Result<RecordBatch> {
+        let values = old.num_columns() - 1;
+        let (made, kept) = self.values(columns, old)?;
+        let mut arrays: Vec<ArrayRef> = old.columns()[..values].to_vec();
+        if let Some(kept) = kept {
+            for array in &mut arrays {
+                *array = filter(array, &kept).map_err(|error| self.failed(error))?;
+            }
+        }
+        arrays.push(made);
+        RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))
+    }
+
+    /// Makes new keys and values of old rows of keyed state.
+    pub(super) fn rows(
+        &self,
+        columns: &StateColumns,
+        old: &RecordBatch,
+        rekey: Option<&Rekey>,
+    ) -> Result<(ArrayRef, ArrayRef)> {
+        let (values, kept) = self.values(columns, old)?;
+        let (old_keys, old_values) = (old.column(1), old.column(old.num_columns() - 1));
+        let mut keys = match rekey {
+            None => old_keys.clone(),
+            Some(rekey) => rekey.keys(self.old.schema, old_keys, old_values).map_err(|failure| {
+                self.error(failure.into(), Some(old_keys), old_values)
+            })?,
+        };
+        if let Some(kept) = kept {
+            keys = filter(&keys, &kept).map_err(|error| self.failed(error))?;
+        }
+        Ok((keys, values))
+    }
+
+    /// Makes new values of old ones; says which rows stay, unless all do.
+    fn values(&self, columns: &StateColumns, old: &RecordBatch) -> Result<(ArrayRef, Option<BooleanArray>)> {
+        let values = old.column(old.num_columns() - 1);
+        let Some(map) = self.map else { return Ok((values.clone(), None)) };
+        let keys = (columns.kind != StateKind::List).then(|| old.column(1));
+        let mapped = map.map(keys, values).map_err(|failure| self.error(failure, keys, values))?;
+        Ok((mapped.values, mapped.kept))
+    }
+
+    fn failed(&self, error: arrow::error::ArrowError) -> Error {
+        Error::Parquet { action: "assemble", path: self.old.path.clone(), source: error.into() }
+    }
+
+    fn error(&self, failure: MapFailure, keys: Option<&ArrayRef>, values: &ArrayRef) -> Error {
+        let shown = |array: &ArrayRef, data_type, row| {
+            value_at(array, data_type, row).map_or("that cannot be shown".to_owned(), |value: Value| value.to_string())
+        };
+        match failure {
+            MapFailure::Columns(mismatch) => Error::Damaged {
+                path: format!("{}/{}", self.run.rewrite.savepoint.location(), self.old.path),
+                found: mismatch.found,
+                wanted: mismatch.wanted,
+            },
+            MapFailure::Row { row, versions, source } => {
+                let stored = self.entry.schema_of(self.old);
+                let (from, to) = versions.unwrap_or((stored.version, self.schema.version));
+                let key = keys.zip(self.entry.key.as_ref());
+                Error::MigrationFailed {
+                    uid: self.run.source(self.place).0.uid.clone(),
+                    state: self.entry.name.clone(),
+                    key: key.map_or_else(|| format!("element {row}"), |(keys, key)| shown(keys, key, row)),
+                    value: shown(values, &stored.data_type, row),
+                    from,
+                    to,
+                    source,
+                }
+            }
+        }
+    }
+}

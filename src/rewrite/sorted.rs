@@ -1,0 +1,223 @@
+//! Rows that get new places: new keys, or another number of key groups.
+//!
+//! Threads read and change row groups side by side and hand them on in their order, so that the same rows meet in the
+//! same order however many threads there are. A sorter for each part of the key groups takes what belongs there; its
+//! memory is bounded, and what does not fit lies sorted on disk.
+
+use super::decided::Way;
+use super::layout::Place;
+use super::rekey::{Collisions, Merging};
+use super::run::{Came, Mapping, NewFile, Run};
+use crate::error::{Error, Result};
+use crate::migrate::MapValues;
+use crate::model::{Schema, StateKind};
+use crate::savepoint::{Merge, Rows, Sorter, StateColumns, Target};
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The memory of all sorters of a state together.
+const BUDGET_BYTES: usize = 128 << 20;
+
+/// Gives the rows of a state new places; returns its files.
+///
+/// Rows that keep their schema are sorted among those that have the same one: a file has one schema.
+pub(super) fn sort(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Result<Vec<NewFile>> {
+    let (_, entry) = run.source(place);
+    let mut files = Vec::new();
+    match &run.new_state(place).schema {
+        Some(schema) => sort_some(run, place, threads, schema, |_| true, &mut files)?,
+        None => {
+            for (index, schema) in entry.schemas.iter().enumerate() {
+                sort_some(run, place, threads, schema, |stored| stored == index, &mut files)?;
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Sorts the rows whose stored schemas are chosen, all of which get one schema.
+fn sort_some(
+    run: &Run<'_>,
+    place: &Place,
+    threads: NonZeroUsize,
+    schema: &Schema,
+    is_chosen: impl Fn(usize) -> bool,
+    files: &mut Vec<NewFile>,
+) -> Result<()> {
+    let (operator, entry) = run.source(place);
+    let new = run.new_state(place);
+    let mut units = Vec::new();
+    for (index, file) in entry.files.iter().enumerate().filter(|(_, file)| is_chosen(file.schema)) {
+        let groups = run.rewrite.savepoint.state_file(entry, file)?.row_groups().len();
+        units.extend((0..groups).map(|group| (index, group)));
+    }
+    if units.is_empty() {
+        return Ok(());
+    }
+    let key = match &new.rekey {
+        Some(rekey) => Some(rekey.column_type()),
+        None => entry.key.clone(),
+    };
+    let columns = StateColumns {
+        kind: entry.kind,
+        key,
+        value: schema.data_type.clone(),
+        max_parallelism: run.rewrite.max_parallelism,
+    };
+    let collisions = Arc::new(Mutex::new(Collisions::default()));
+    let parts = threads.get().min(usize::from(columns.max_parallelism.get()));
+    let begun = files.len();
+    let sorter = |part: usize| {
+        let merge = new.rekey.as_ref().map(|rekey| {
+            Box::new(Merging {
+                rekey: Arc::clone(rekey),
+                uid: operator.uid.clone(),
+                state: entry.name.clone(),
+                versions: (entry.schemas[0].version, schema.version),
+                collisions: Arc::clone(&collisions),
+            }) as Box<dyn Merge>
+        });
+        let target = Target {
+            rows: Rows { columns: columns.clone(), uid: place.uid.clone(), state: place.name.clone(), merge },
+            store: Arc::clone(&run.store),
+            dir: run.dir.to_owned(),
+            ordinal: place.operator,
+            worker: begun + part,
+            version: schema.version,
+            roll_at: None,
+        };
+        Mutex::new(Some(Sorter::new(target, BUDGET_BYTES / parts)))
+    };
+    let sorters: Vec<_> = (0..parts).map(sorter).collect();
+    let feed = Feed { run, place, schema, columns: &columns, sorters: &sorters, units: &units };
+    feed.all(threads.get())?;
+    let sorted = finish(&sorters)?;
+    let collisions = lock(&collisions);
+    let is_refused = new.rekey.as_ref().is_some_and(|rekey| rekey.merge.is_none());
+    if is_refused && entry.kind != StateKind::Timers && collisions.rows > 0 {
+        return Err(Error::Collisions {
+            uid: operator.uid.clone(),
+            state: entry.name.clone(),
+            rows: collisions.rows,
+            examples: collisions.examples.iter().cloned().collect::<Vec<_>>().join(", "),
+        });
+    }
+    files.extend(sorted.into_iter().map(|entry| NewFile { entry, schema: schema.clone(), came: Came::Written }));
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Completes all sorters side by side.
+fn finish(sorters: &[Mutex<Option<Sorter>>]) -> Result<Vec<crate::model::FileEntry>> {
+    let finish = |sorter: &Mutex<Option<Sorter>>| lock(sorter).take().map_or(Ok(Vec::new()), Sorter::finish);
+    let files: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = sorters.iter().map(|sorter| scope.spawn(move || finish(sorter))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(Err(Error::Stopped { what: "a sorting thread" })))
+            .collect()
+    });
+    Ok(files.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Hands row groups to the sorters.
+struct Feed<'a> {
+    run: &'a Run<'a>,
+    place: &'a Place,
+    schema: &'a Schema,
+    columns: &'a StateColumns,
+    sorters: &'a [Mutex<Option<Sorter>>],
+    /// The row groups: file, row group.
+    units: &'a [(usize, usize)],
+}
+
+impl Feed<'_> {
+    fn all(&self, threads: usize) -> Result<()> {
+        let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        // The row group whose turn it is, and the first failure.
+        let turn = Mutex::new((0_usize, None::<Error>));
+        let turned = Condvar::new();
+        let work = || {
+            loop {
+                let index = next.fetch_add(1, Relaxed);
+                let Some(unit) = self.units.get(index).filter(|_| !is_over.load(Relaxed)) else { return };
+                let read = self.read(*unit, &is_over);
+                let mut state = lock(&turn);
+                while state.0 != index && !is_over.load(Relaxed) {
+                    state = turned.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                if is_over.load(Relaxed) {
+                    return;
+                }
+                let fed = read.and_then(|pieces| pieces.into_iter().try_for_each(|(keys, values)| self.push(keys, values)));
+                state.0 += 1;
+                if let Err(error) = fed {
+                    is_over.store(true, Relaxed);
+                    state.1.get_or_insert(error);
+                }
+                turned.notify_all();
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..threads.min(self.units.len())).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let (_, failed) = turn.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Reads and changes a row group.
+    fn read(&self, (file, group): (usize, usize), is_over: &AtomicBool) -> Result<Vec<(ArrayRef, ArrayRef)>> {
+        let (_, entry) = self.run.source(self.place);
+        let new = self.run.new_state(self.place);
+        let old = &entry.files[file];
+        let map: Option<&dyn MapValues> = match &new.ways[old.schema] {
+            Way::Code(code) => Some(code.as_ref()),
+            Way::Recipe(recipe) => Some(recipe.as_ref()),
+            Way::AsIs => None,
+        };
+        let mapping = Mapping { run: self.run, place: self.place, entry, old, schema: self.schema, map, is_over };
+        let rows = self.run.rewrite.savepoint.state_file(entry, old)?.read_live(group)?;
+        let mut pieces = Vec::new();
+        for piece in mapping.pieces(&rows) {
+            let made = mapping.rows(self.columns, &piece, new.rekey.as_deref())?;
+            self.run.progress.advance(piece.num_rows() as u64);
+            pieces.push(made);
+        }
+        Ok(pieces)
+    }
+
+    /// Gives each sorter the rows of its key groups.
+    fn push(&self, keys: ArrayRef, values: ArrayRef) -> Result<()> {
+        let push = |part: usize, keys, values| {
+            lock(&self.sorters[part]).as_mut().map_or(Ok(()), |sorter| sorter.push(keys, values))
+        };
+        if self.sorters.len() == 1 {
+            return push(0, keys, values);
+        }
+        let groups = lock(&self.sorters[0]).as_ref().map_or(Ok(Vec::new()), |sorter| sorter.key_groups(&keys))?;
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.sorters.len()];
+        for (row, group) in groups.iter().enumerate() {
+            let part = usize::from(*group) * self.sorters.len() / usize::from(self.columns.max_parallelism.get());
+            rows[part].push(row as u32);
+        }
+        for (part, rows) in rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            let rows = UInt32Array::from(rows);
+            let taken = |array: &ArrayRef| {
+                take(array, &rows, None).map_err(|error| Error::Parquet {
+                    action: "sort for",
+                    path: format!("operator `{}`, state `{}`", self.place.uid, self.place.name),
+                    source: error.into(),
+                })
+            };
+            push(part, taken(&keys)?, taken(&values)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! What the code of a job makes of all rows is what it makes of each when its key is first touched.
+
+use super::*;
+use pitlane::connectors::{FileSink, Generator};
+use pitlane::engine::{Job, RunOptions};
+use pitlane::migrate::{Chain, Migration};
+use pitlane::model::OperatorUid;
+use pitlane::rewrite::run_to;
+use pitlane::{BoxError, State};
+use std::path::Path;
+
+type CountV1 = (u32,);
+
+#[derive(Clone, Debug, PartialEq, State)]
+#[state(version = 2)]
+struct CountV2 {
+    count: u32,
+    name: String,
+}
+
+struct CountToV2;
+
+impl Migration for CountToV2 {
+    type From = CountV1;
+    type To = CountV2;
+
+    fn migrate(&self, key: &Value, (count,): CountV1) -> std::result::Result<Option<CountV2>, BoxError> {
+        if count == 9_999 {
+            return Err("nobody counts that far".into());
+        }
+        Ok((count % 3 != 0).then(|| CountV2 { count, name: key.to_string() }))
+    }
+}
+
+/// The job in one of its releases; the second lets some keys go.
+fn job(release: u32, out: &Path) -> Job {
+    let job = Job::new("counting").release(&release.to_string());
+    let keyed = job.source(Generator::new(1, 300, |_, n| n * n % 97)).uid("numbers").key_by(|n| *n);
+    let lines = match release {
+        1 => {
+            let counts = keyed.flat_map_with_state(|state: &mut Option<CountV1>, n: u64| {
+                let count = state.unwrap_or_default().0 + 1;
+                *state = Some((count,));
+                Some(n)
+            });
+            (*counts.uid("count").state_name("counts")).clone()
+        }
+        _ => {
+            let counts = keyed.flat_map_with_state(|state: &mut Option<CountV2>, n: u64| {
+                let old = state.take().unwrap_or(CountV2 { count: 0, name: n.to_string() });
+                *state = Some(CountV2 { count: old.count + 1, ..old });
+                Some(n)
+            });
+            (*counts.uid("count").state_name("counts").migrate(CountToV2)).clone()
+        }
+    };
+    lines.sink(FileSink::json_lines(out)).uid("lines");
+    job
+}
+
+/// Runs release 1 to its end; returns its last savepoint.
+fn first(dir: &Path) -> Savepoint {
+    let end = job(1, &dir.join("out")).run(&RunOptions::in_dir(dir.join("data"))).unwrap();
+    Savepoint::open(end.image.unwrap()).unwrap()
+}
+
+#[test]
+fn what_a_job_refuses_at_its_start_it_refuses_to_rewrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = first(dir.path());
+    let mut description = job(2, dir.path()).describe().unwrap();
+    description.operators.retain(|operator| operator.uid.as_str() != "count");
+    let error = Rewrite::by_job(&old, &description, &[]).unwrap_err();
+    assert!(matches!(error, Error::Unmatched { .. }), "{error}");
+    let rewrite = Rewrite::by_job(&old, &description, &[OperatorUid::new("count").unwrap()]).unwrap();
+    assert!(rewrite.outlook().to_string().contains("dropped"), "{}", rewrite.outlook());
+    assert!(carried_out(&rewrite).unwrap().savepoint.operator("count").is_err());
+    // A description that was read has no code.
+    let text = job(2, dir.path()).describe().unwrap().to_json();
+    let read = pitlane::migrate::JobDescription::from_json(&text, "job").unwrap();
+    let error = Rewrite::by_job(&old, &read, &[]).unwrap_err();
+    assert!(error.to_string().contains("has no code here"), "{error}");
+}
+
+#[test]
+fn all_rows_go_through_the_jobs_migrations_as_at_first_touch() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = first(dir.path());
+    let rewrite = Rewrite::by_job(&old, &job(2, dir.path()).describe().unwrap(), &[]).unwrap();
+    let new = dir.path().join("new");
+    let done = run_to(&rewrite, &new, Options::default()).unwrap();
+    check(&rewrite, &done);
+    carried_out(&rewrite).unwrap();
+    // The same rows as they are read lazily.
+    let state = old.operator("count").unwrap().state("counts").unwrap();
+    let mut lazily = BTreeMap::new();
+    for row in state.rows::<u64, CountV2>(Chain::current(2).then(CountToV2)).unwrap() {
+        let (key, CountV2 { count, name }) = row.unwrap();
+        lazily.insert(key.to_string(), (2, json!({"count": count, "name": name})));
+    }
+    assert!(!lazily.is_empty() && (lazily.len() as u64) < state.entry().rows());
+    assert_eq!(rows_of(&done.savepoint, "count", "counts"), lazily);
+    let record = done.savepoint.manifest().migrations.last().unwrap();
+    assert_eq!((record.name.as_str(), record.what.as_str()), ("CountToV2", "all keys, offline"));
+    // The release goes on from it as from any other savepoint.
+    let options = RunOptions::in_dir(dir.path().join("data")).from(new);
+    job(2, &dir.path().join("out")).run(&options).unwrap();
+}
+
+#[test]
+fn a_migration_that_does_not_answer_stops_it_with_key_and_value() {
+    let rows = vec![(json!(5), json!([1])), (json!(6), json!([9_999]))];
+    let state = Rows { uid: "count", state: "counts", key: "u64", version: 1, value: "(u32,)", rows };
+    let old = savepoint_of(&[state], 16);
+    let dir = tempfile::tempdir().unwrap();
+    let rewrite = Rewrite::by_job(&old, &job(2, dir.path()).describe().unwrap(), &[]).unwrap();
+    let error = shown(&carried_out(&rewrite).unwrap_err());
+    assert!(
+        error.starts_with(
+            "error: operator `count`, state `counts`, key 6: migration from version 1 to 2 failed on the stored value \
+             (9999,)\nbecause: nobody counts that far\n"
+        ),
+        "{error}"
+    );
+}
