@@ -227,5 +227,12 @@ impl Graph {
 /// Describes operator state of the engine's own.
 pub(crate) fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescription>, JobProblem> {
     let name = StateName::new(name).ok_or_else(|| JobProblem::BadName { name: name.to_owned() })?;
-    Ok(vec![StateDescription { name, kind: StateKind::List, key: None, schema, steps: Vec::new(), code: Code::default() }])
+    Ok(vec![StateDescription {
+        name,
+        kind: StateKind::List,
+        key: None,
+        schema,
+        steps: Vec::new(),
+        code: Code::default(),
+    }])
 }

@@ -7,8 +7,8 @@ use super::project::project;
 use super::route::{RouteDecision, RouteError, route_over};
 use crate::error::{BoxError, Error, JobProblem};
 use crate::model::{
-    Change, ColumnMismatch, DataType, Evolution, OperatorUid, Schema, SchemaVersion, StateKind, StateName, Value,
-    value_at,
+    Change, ColumnMismatch, DataType, Evolution, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
+    Value, value_at,
 };
 use crate::state::{Read, State};
 use arrow::array::ArrayRef;

@@ -109,10 +109,8 @@ impl<S: State> MapValues for ByRoute<S> {
                 (Some(keys), Some(key)) => value_at(keys, key, row).unwrap_or(Value::Unit),
                 _ => Value::Unit,
             };
-            let value = old.read(row, &key).map_err(|StepFailure { from, to, source, .. }| MapFailure::Row {
-                row,
-                versions: Some((from, to)),
-                source,
+            let value = old.read(row, &key).map_err(|StepFailure { from, to, source, .. }| {
+                MapFailure::Row { row, versions: Some((from, to)), source }
             })?;
             match value {
                 None => dropped.push(row),

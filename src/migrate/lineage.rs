@@ -46,7 +46,8 @@ pub(crate) fn records_ahead(
     let mut records = Vec::new();
     for (uid, state, entry) in claimed(savepoint, job) {
         let steps = steps_for(state, entry).iter();
-        records.extend(steps.map(|step| record_of(uid, &state.name, step, Some(id.clone()), what.to_owned())));
+        records
+            .extend(steps.map(|step| record_of(uid, &state.name, step, Some(id.clone()), what.to_owned())));
     }
     records
 }

@@ -21,9 +21,9 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use chain::{Chain, OldValues, Route, StepFailure};
 pub(crate) use code::CodeRoute;
 pub use code::{Code, MapFailure, MapValues, Mapped};
-pub use chain::{Chain, OldValues, Route, StepFailure};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 pub use insert::KeyedRows;
 pub(crate) use lineage::records_ahead;

@@ -28,8 +28,8 @@ pub use column_read::value_at;
 pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
 pub(crate) use columns::{
-    ELEMENT, ENTRIES, NANOS, SECS, SOME, UTC, element_field, entries_field, entry_fields, join,
-    leaf_count, payload_field, shown_type,
+    ELEMENT, ENTRIES, NANOS, SECS, SOME, UTC, element_field, entries_field, entry_fields, join, leaf_count,
+    payload_field, shown_type,
 };
 pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
 pub(crate) use key_encoding::{encode_bytes, encode_signed};

@@ -20,7 +20,11 @@ impl Rewrite {
     ///
     /// As a job that starts from the savepoint. [`Error::Job`] if the description was read and not made by the job
     /// itself, so that the code is not at hand.
-    pub fn by_job(savepoint: &Savepoint, job: &JobDescription, drop_unmatched: &[OperatorUid]) -> Result<Self> {
+    pub fn by_job(
+        savepoint: &Savepoint,
+        job: &JobDescription,
+        drop_unmatched: &[OperatorUid],
+    ) -> Result<Self> {
         let savepoint = &adopted(savepoint, job);
         let manifest = savepoint.manifest();
         let plan = plan(manifest, job, drop_unmatched);

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::migrate::MapValues;
 use crate::model::text::counted;
 use crate::model::{
-    DataType, Digest, FileEntry, MaxParallelism, MigrationRecord, OperatorUid, Schema, SchemaVersion, StateEntry,
-    StateKind, StateName, key_of_timer,
+    DataType, Digest, FileEntry, MaxParallelism, MigrationRecord, OperatorUid, Schema, SchemaVersion,
+    StateEntry, StateKind, StateName, key_of_timer,
 };
 use crate::savepoint::Savepoint;
 use std::collections::HashSet;
@@ -249,7 +249,11 @@ impl Rewrite {
         let entry = &self.savepoint.manifest().operators[operator];
         let state = state.map(|state| entry.states[state].name.clone());
         let (name, checksum) = self.label.clone().unwrap_or_else(|| {
-            let text = format!("{verb} {:?} {:?} {what:?}", entry.uid.as_str(), state.as_ref().map(StateName::as_str));
+            let text = format!(
+                "{verb} {:?} {:?} {what:?}",
+                entry.uid.as_str(),
+                state.as_ref().map(StateName::as_str)
+            );
             (verb.to_owned(), super::checksum_of(&text))
         });
         self.records.push(MigrationRecord {
@@ -280,7 +284,8 @@ impl Rewrite {
     /// Returns the states with the operators that have them now, and what becomes of them.
     pub(super) fn states(
         &self,
-    ) -> impl Iterator<Item = (&crate::model::OperatorEntry, &StateEntry, &OperatorRewrite, &StateRewrite)> {
+    ) -> impl Iterator<Item = (&crate::model::OperatorEntry, &StateEntry, &OperatorRewrite, &StateRewrite)>
+    {
         let pairs = self.savepoint.manifest().operators.iter().zip(&self.operators);
         pairs.flat_map(|(entry, operator)| {
             entry.states.iter().zip(&operator.states).map(move |(state, new)| (entry, state, operator, new))
@@ -356,7 +361,9 @@ impl Rewrite {
         let mut names = HashSet::new();
         // Whether the operator's states came together or got new keys, and the types of its keys as they will be.
         let mut keys: Vec<(&OperatorUid, bool, DataType, &StateName)> = Vec::new();
-        for (_, entry, operator, new) in self.states().filter(|(_, _, o, new)| !o.is_dropped && !new.is_dropped) {
+        for (_, entry, operator, new) in
+            self.states().filter(|(_, _, o, new)| !o.is_dropped && !new.is_dropped)
+        {
             let uid = new.moved_to.as_ref().unwrap_or(&operator.uid);
             if !names.insert((uid, &new.name)) {
                 return Err(Error::NameTaken { what: "states", name: format!("{uid}/{}", new.name) });
@@ -367,9 +374,11 @@ impl Rewrite {
                 (None, StateKind::Timers, Some(timer)) => key_of_timer(timer).unwrap_or(timer).clone(),
                 (None, _, Some(key)) => key.clone(),
             };
-            let same_operator = || self.states().filter(|(_, _, o, n)| {
-                !o.is_dropped && !n.is_dropped && n.moved_to.as_ref().unwrap_or(&o.uid) == uid
-            });
+            let same_operator = || {
+                self.states().filter(|(_, _, o, n)| {
+                    !o.is_dropped && !n.is_dropped && n.moved_to.as_ref().unwrap_or(&o.uid) == uid
+                })
+            };
             let is_left = |(_, entry, _, new): &(_, &StateEntry, _, &StateRewrite)| {
                 new.rekey.is_none() && entry.kind != StateKind::List && entry.rows() > 0
             };

@@ -1,9 +1,7 @@
 //! Where everything lies in the new savepoint: operators in order, states, positions of sources, paths.
 
 use super::decided::Rewrite;
-use crate::model::{
-    OperatorEntry, OperatorUid, Schema, SourceEntry, StateName,
-};
+use crate::model::{OperatorEntry, OperatorUid, Schema, SourceEntry, StateName};
 use crate::savepoint::state_file_path;
 use std::collections::HashSet;
 
@@ -47,7 +45,12 @@ impl Layout {
                     operators.push(OperatorEntry { uid: uid.clone(), states: Vec::new(), ..entry.clone() });
                     operators.len() - 1
                 });
-                places.push(Place { operator: position, uid, name: state.name.clone(), source: (index, inside) });
+                places.push(Place {
+                    operator: position,
+                    uid,
+                    name: state.name.clone(),
+                    source: (index, inside),
+                });
             }
         }
         places.sort_by_key(|place| place.operator);
@@ -93,7 +96,8 @@ impl Paths {
         let directory = made.rsplit_once('/').map_or("", |(directory, _)| directory);
         let name = old.rsplit('/').next().unwrap_or(old);
         // Such names only, as this program makes: others may say what is not so.
-        let is_plain = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
+        let is_plain = name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.');
         let path = format!("{directory}/{name}");
         if is_plain && name.ends_with(".parquet") && self.taken.insert(path.clone()) {
             return path;

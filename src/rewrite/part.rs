@@ -5,8 +5,8 @@
 use super::expr::{Expression, fit};
 use crate::migrate::{assemble, entries_of, list_of, parts_of, project, repeated, unlike};
 use crate::model::{
-    ColumnMismatch, Conversion, DataType, Evolution, Field, Part as Rule, Value, Variant, array_of, arrow_type,
-    leaf_count, value_at,
+    ColumnMismatch, Conversion, DataType, Evolution, Field, Part as Rule, Value, Variant, array_of,
+    arrow_type, leaf_count, value_at,
 };
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, UInt32Array, new_null_array};
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -169,7 +169,9 @@ impl Part {
                 slot.make(&of.data_type(), &self.data_type(), inner, &of.make(scope)?)
             }
             Self::Rules { of, evolution } => Ok(project(evolution, &of.make(scope)?)?),
-            Self::Narrow { of, to, otherwise } => narrow(&of.data_type(), to, otherwise.as_ref(), &of.make(scope)?),
+            Self::Narrow { of, to, otherwise } => {
+                narrow(&of.data_type(), to, otherwise.as_ref(), &of.make(scope)?)
+            }
             Self::Without { of, to, variant, becomes } => {
                 without(&of.data_type(), to, variant, becomes.as_deref(), &of.make(scope)?)
             }
@@ -185,7 +187,8 @@ impl Part {
                     let value = expression.run(&input).and_then(|value| fit(value, to));
                     values.push(value.map_err(|reason| Failure::Row { row, reason })?);
                 }
-                array_of(&values, to).map_err(|odd| ColumnMismatch::new(odd.to_string(), to.to_string()).into())
+                array_of(&values, to)
+                    .map_err(|odd| ColumnMismatch::new(odd.to_string(), to.to_string()).into())
             }
         }
     }
@@ -223,7 +226,10 @@ impl Part {
             Self::Key { .. } | Self::Constant { .. } => {}
             Self::Struct(fields) => fields.iter().for_each(|(_, part)| part.needs(stored, needed)),
             Self::Tuple(parts) => parts.iter().for_each(|part| part.needs(stored, needed)),
-            Self::Inside { of, .. } | Self::Rules { of, .. } | Self::Narrow { of, .. } | Self::Without { of, .. } => {
+            Self::Inside { of, .. }
+            | Self::Rules { of, .. }
+            | Self::Narrow { of, .. }
+            | Self::Without { of, .. } => {
                 of.needs(stored, needed);
             }
             Self::Computed { inputs, .. } => inputs.iter().for_each(|part| part.needs(stored, needed)),
@@ -340,7 +346,11 @@ impl Slot {
             (Self::MapValue, DataType::Map(key, _)) => DataType::Map(key.clone(), boxed),
             (Self::Variant(name), DataType::Enum(variants)) => {
                 let with = |v: &Variant| {
-                    if v.name == *name { Variant { payload: Some((*boxed).clone()), ..v.clone() } } else { v.clone() }
+                    if v.name == *name {
+                        Variant { payload: Some((*boxed).clone()), ..v.clone() }
+                    } else {
+                        v.clone()
+                    }
                 };
                 DataType::Enum(variants.iter().map(with).collect())
             }

@@ -27,7 +27,9 @@ impl Path {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let odd = |rest: &str| {
             let found = rest.chars().next().map_or("the end".to_owned(), |c| format!("`{c}`"));
-            Err(format!("found {found} in `{text}`, wanted a path such as `address.street` or `items[].price`"))
+            Err(format!(
+                "found {found} in `{text}`, wanted a path such as `address.street` or `items[].price`"
+            ))
         };
         let mut rest = text;
         let mut steps = Vec::new();
@@ -124,7 +126,19 @@ mod tests {
 
     #[test]
     fn a_path_is_shown_as_it_is_written() {
-        for path in ["a", "a.b.c", "0", "pair.1", "home?.street", "items[].price", "m{}.x", "mode:Run.speed", "a?[]{}", "?", "[].x"] {
+        for path in [
+            "a",
+            "a.b.c",
+            "0",
+            "pair.1",
+            "home?.street",
+            "items[].price",
+            "m{}.x",
+            "mode:Run.speed",
+            "a?[]{}",
+            "?",
+            "[].x",
+        ] {
             assert_eq!(Path::parse(path).map(|p| p.to_string()), Ok(path.to_owned()));
         }
     }

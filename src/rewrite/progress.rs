@@ -2,8 +2,8 @@
 
 use crate::model::text::{counted, grouped, share};
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Is told how far a rewrite has come, by any of its threads.
@@ -73,11 +73,8 @@ impl Progress for Shown {
         }
         *next = now + Self::pause(self.is_terminal);
         let line = line(done, self.rows.load(Relaxed), now - self.started);
-        let _ = if self.is_terminal {
-            write!(stderr(), "\r{line}\x1b[K")
-        } else {
-            writeln!(stderr(), "{line}")
-        };
+        let _ =
+            if self.is_terminal { write!(stderr(), "\r{line}\x1b[K") } else { writeln!(stderr(), "{line}") };
     }
 }
 
@@ -101,7 +98,8 @@ mod tests {
 
     #[test]
     fn the_line_says_how_far_how_fast_and_how_long_yet() {
-        let shown = |done, rows, seconds| line(done, rows, Duration::from_secs(seconds)).replace('\u{2009}', " ");
+        let shown =
+            |done, rows, seconds| line(done, rows, Duration::from_secs(seconds)).replace('\u{2009}', " ");
         assert_eq!(shown(0, 0, 0), "0 % of 0 rows, 0 rows/s, 0 s left");
         assert_eq!(shown(250_000, 1_000_000, 2), "25.0 % of 1 000 000 rows, 125 000 rows/s, 6 s left");
         assert_eq!(shown(1, 1_000, 10), "0.1 % of 1 000 rows, 0 rows/s, 2 h 46 min left");

@@ -4,7 +4,9 @@ use super::expr::{Expression, Names, Syntax, check_fits, fit};
 use super::part::{Failure, Part, Scope};
 use super::steps::{Problem, of_expression};
 use crate::error::{Error, Result};
-use crate::model::{DataType, OperatorUid, SchemaVersion, StateKind, StateName, array_of, key_problem, timer_key, value_at};
+use crate::model::{
+    DataType, OperatorUid, SchemaVersion, StateKind, StateName, array_of, key_problem, timer_key, value_at,
+};
 use crate::savepoint::{Merge, Place};
 use arrow::array::{Array, ArrayRef};
 use std::collections::BTreeSet;
@@ -80,7 +82,12 @@ impl Rekey {
     }
 
     /// Makes the new keys of rows with the schema at this position.
-    pub(super) fn keys(&self, schema: usize, keys: &ArrayRef, values: &ArrayRef) -> Result<ArrayRef, Failure> {
+    pub(super) fn keys(
+        &self,
+        schema: usize,
+        keys: &ArrayRef,
+        values: &ArrayRef,
+    ) -> Result<ArrayRef, Failure> {
         let Some(part) = self.parts.get(schema) else { return Ok(keys.clone()) };
         if self.kind != StateKind::Timers {
             return part.make(Scope { values, keys: Some(keys) });
@@ -124,7 +131,8 @@ impl Merge for Merging {
     ) -> Result<ArrayRef> {
         let key_type = self.rekey.column_type();
         let key = |(array, row): Place| {
-            value_at(&keys[array], &key_type, row).map_or("that cannot be shown".to_owned(), |key| key.to_string())
+            value_at(&keys[array], &key_type, row)
+                .map_or("that cannot be shown".to_owned(), |key| key.to_string())
         };
         let mut collisions = self.collisions.lock().unwrap_or_else(PoisonError::into_inner);
         collisions.rows += (places.len() - ends.len()) as u64;
@@ -159,9 +167,9 @@ impl Merge for Merging {
                 let mut value = read(of)?;
                 for place in &places[range.start + 1..range.end] {
                     let other = read(*place)?;
-                    let made = rule.expression.run(&|input| {
-                        Ok(if input == 0 { value.clone() } else { other.clone() })
-                    })?;
+                    let made = rule
+                        .expression
+                        .run(&|input| Ok(if input == 0 { value.clone() } else { other.clone() }))?;
                     value = fit(made, &rule.data_type)?;
                 }
                 Ok(value)

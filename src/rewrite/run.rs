@@ -4,12 +4,12 @@
 use super::decided::{Rewrite, Rung, StateRewrite, Way};
 use super::layout::{Layout, Place};
 use super::progress::Progress;
-use crate::error::{Error, Result, shown};
 use super::rekey::Rekey;
+use crate::error::{Error, Result, shown};
 use crate::migrate::{MapFailure, MapValues};
 use crate::model::{
-    FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName, Value,
-    value_at,
+    FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName,
+    Value, value_at,
 };
 use crate::savepoint::{Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
 use crate::storage::{LocalStore, Store};
@@ -97,7 +97,13 @@ pub fn run_to(rewrite: &Rewrite, new: impl AsRef<Path>, options: Options<'_>) ->
 /// [`Error::Damaged`] if the old savepoint cannot be read; [`Error::Io`].
 pub fn run(rewrite: &Rewrite, store: Arc<dyn Store>, dir: &str, options: Options<'_>) -> Result<Rewritten> {
     rewrite.check()?;
-    let run = Run { rewrite, store: Arc::clone(&store), dir, layout: Layout::new(rewrite), progress: options.progress };
+    let run = Run {
+        rewrite,
+        store: Arc::clone(&store),
+        dir,
+        layout: Layout::new(rewrite),
+        progress: options.progress,
+    };
     let mut done = Vec::new();
     let savepoint = rewrite.savepoint.write_anew(store, dir, |_| {
         let (manifest, came) = run.write(options.threads)?;
@@ -107,7 +113,11 @@ pub fn run(rewrite: &Rewrite, store: Arc<dyn Store>, dir: &str, options: Options
     let count = |way: Came| done.iter().filter(|came| **came == way).count();
     let states = run.layout.places.iter().map(|place| {
         let (_, before) = run.source(place);
-        let rows = savepoint.manifest().operator(&place.uid).and_then(|o| o.state(&place.name)).map(StateEntry::rows);
+        let rows = savepoint
+            .manifest()
+            .operator(&place.uid)
+            .and_then(|o| o.state(&place.name))
+            .map(StateEntry::rows);
         StateDone {
             uid: place.uid.clone(),
             state: place.name.clone(),
@@ -210,9 +220,12 @@ impl Run<'_> {
             let spans = threads.div_ceil(entry.files.len().max(1));
             for (file, old) in entry.files.iter().enumerate() {
                 let rung = self.rewrite.rung(entry, new, old);
-                let mut add = |groups, rows, path| tasks.push(Task { place: index, file, groups, rows, path, rung });
+                let mut add =
+                    |groups, rows, path| tasks.push(Task { place: index, file, groups, rows, path, rung });
                 match rung {
-                    Rung::AsIs | Rung::Metadata => add(0..0, old.rows, paths.kept(place, &old.path, self.schema_of(entry, new, old))),
+                    Rung::AsIs | Rung::Metadata => {
+                        add(0..0, old.rows, paths.kept(place, &old.path, self.schema_of(entry, new, old)))
+                    }
                     Rung::Sorted => {}
                     Rung::Chunks | Rung::Rows => {
                         let open = self.rewrite.savepoint.state_file(entry, old)?;
@@ -274,7 +287,12 @@ impl Run<'_> {
         let schema = self.schema_of(entry, new, old).clone();
         match task.rung {
             Rung::AsIs | Rung::Metadata => {
-                let taken = self.rewrite.savepoint.take_over(entry, old, (self.store.as_ref(), self.dir), &task.path)?;
+                let taken = self.rewrite.savepoint.take_over(
+                    entry,
+                    old,
+                    (self.store.as_ref(), self.dir),
+                    &task.path,
+                )?;
                 let came = if taken == Taken::Linked { Came::Linked } else { Came::Copied };
                 let entry = FileEntry { path: task.path.clone(), base: None, layer: 0, ..old.clone() };
                 Ok(Some(NewFile { entry, schema, came }))
@@ -410,9 +428,9 @@ impl Mapping<'_> {
         let (old_keys, old_values) = (old.column(1), old.column(old.num_columns() - 1));
         let mut keys = match rekey {
             None => old_keys.clone(),
-            Some(rekey) => rekey.keys(self.old.schema, old_keys, old_values).map_err(|failure| {
-                self.error(failure.into(), Some(old_keys), old_values)
-            })?,
+            Some(rekey) => rekey
+                .keys(self.old.schema, old_keys, old_values)
+                .map_err(|failure| self.error(failure.into(), Some(old_keys), old_values))?,
         };
         if let Some(kept) = kept {
             keys = filter(&keys, &kept).map_err(|error| self.failed(error))?;
@@ -435,7 +453,8 @@ impl Mapping<'_> {
 
     fn error(&self, failure: MapFailure, keys: Option<&ArrayRef>, values: &ArrayRef) -> Error {
         let shown = |array: &ArrayRef, data_type, row| {
-            value_at(array, data_type, row).map_or("that cannot be shown".to_owned(), |value: Value| value.to_string())
+            value_at(array, data_type, row)
+                .map_or("that cannot be shown".to_owned(), |value: Value| value.to_string())
         };
         match failure {
             MapFailure::Columns(mismatch) => Error::Damaged {

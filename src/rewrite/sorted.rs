@@ -105,7 +105,11 @@ fn sort_some(
             examples: collisions.examples.iter().cloned().collect::<Vec<_>>().join(", "),
         });
     }
-    files.extend(sorted.into_iter().map(|entry| NewFile { entry, schema: schema.clone(), came: Came::Written }));
+    files.extend(sorted.into_iter().map(|entry| NewFile {
+        entry,
+        schema: schema.clone(),
+        came: Came::Written,
+    }));
     Ok(())
 }
 
@@ -155,7 +159,9 @@ impl Feed<'_> {
                 if is_over.load(Relaxed) {
                     return;
                 }
-                let fed = read.and_then(|pieces| pieces.into_iter().try_for_each(|(keys, values)| self.push(keys, values)));
+                let fed = read.and_then(|pieces| {
+                    pieces.into_iter().try_for_each(|(keys, values)| self.push(keys, values))
+                });
                 state.0 += 1;
                 if let Err(error) = fed {
                     is_over.store(true, Relaxed);
@@ -182,7 +188,8 @@ impl Feed<'_> {
             Way::Recipe(recipe) => Some(recipe.as_ref()),
             Way::AsIs => None,
         };
-        let mapping = Mapping { run: self.run, place: self.place, entry, old, schema: self.schema, map, is_over };
+        let mapping =
+            Mapping { run: self.run, place: self.place, entry, old, schema: self.schema, map, is_over };
         let rows = self.run.rewrite.savepoint.state_file(entry, old)?.read_live(group)?;
         let mut pieces = Vec::new();
         for piece in mapping.pieces(&rows) {
@@ -201,10 +208,12 @@ impl Feed<'_> {
         if self.sorters.len() == 1 {
             return push(0, keys, values);
         }
-        let groups = lock(&self.sorters[0]).as_ref().map_or(Ok(Vec::new()), |sorter| sorter.key_groups(&keys))?;
+        let groups =
+            lock(&self.sorters[0]).as_ref().map_or(Ok(Vec::new()), |sorter| sorter.key_groups(&keys))?;
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.sorters.len()];
         for (row, group) in groups.iter().enumerate() {
-            let part = usize::from(*group) * self.sorters.len() / usize::from(self.columns.max_parallelism.get());
+            let part =
+                usize::from(*group) * self.sorters.len() / usize::from(self.columns.max_parallelism.get());
             rows[part].push(row as u32);
         }
         for (part, rows) in rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {

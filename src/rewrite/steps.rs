@@ -139,7 +139,9 @@ impl Recipe {
             let new = self::variants(whole, |variants| {
                 variants.remove(position(variants, variant)?);
                 if variants.is_empty() {
-                    return Err(Problem::new(format!("found `{variant}` alone, wanted a variant that stays")));
+                    return Err(Problem::new(format!(
+                        "found `{variant}` alone, wanted a variant that stays"
+                    )));
                 }
                 if let Some(other) = becomes {
                     let at = position(variants, other)?;
@@ -170,7 +172,9 @@ impl Recipe {
         let (before, name) = self.field_of(path)?;
         if let Way::Into(Slot::Variant(variant)) = &name {
             if *how != How::Absent {
-                return Err(Problem::new("found a value for a variant, which no stored value has, wanted none"));
+                return Err(Problem::new(
+                    "found a value for a variant, which no stored value has, wanted none",
+                ));
             }
             let whole = part_at(&mut self.part, &before)?;
             let new = self::variants(whole, |variants| {
@@ -191,7 +195,10 @@ impl Recipe {
                 }
                 Some(other) => {
                     let hint = format!("say `value = ...` or `as = ...`, or make it `Option<{other}>`");
-                    return Err(Problem::new(format!("found no value for stored rows, wanted one of {other}")).hint(hint));
+                    return Err(Problem::new(format!(
+                        "found no value for stored rows, wanted one of {other}"
+                    ))
+                    .hint(hint));
                 }
                 None => return Err(Problem::new("found no `type`, wanted the type of the field")),
             },
@@ -251,11 +258,15 @@ impl Recipe {
         }
         if let Some(Way::Into(_)) = target.iter().find(|way| matches!(way, Way::Into(_))) {
             let text = format!("found `{to}`, wanted a place in a struct that is always there");
-            return Err(Problem::new(text).hint("what may be absent, or there several times, cannot take a field in"));
+            return Err(
+                Problem::new(text).hint("what may be absent, or there several times, cannot take a field in")
+            );
         }
         let is_inside = to.steps.len() > path.steps.len() && to.steps.starts_with(&path.steps);
         if is_inside {
-            return Err(Problem::new(format!("found `{to}` inside of `{path}` itself, wanted another place")));
+            return Err(Problem::new(format!(
+                "found `{to}` inside of `{path}` itself, wanted another place"
+            )));
         }
         let moved = match before.iter().position(|way| matches!(way, Way::Into(_))) {
             None => take_out(&mut self.part, path, &before, &name)?,
@@ -263,18 +274,25 @@ impl Recipe {
             Some(slot) if before[slot] == Way::Into(Slot::Present) => {
                 let outer = part_at(&mut self.part, &before[..slot])?;
                 let of = Box::new(outer.clone());
-                let inner_type = Slot::Present.take(&of.data_type()).ok_or_else(|| not_in(outer, &before[slot]))?;
+                let inner_type =
+                    Slot::Present.take(&of.data_type()).ok_or_else(|| not_in(outer, &before[slot]))?;
                 let mut inner = Part::whole(&inner_type);
                 let taken = take_out(&mut inner, path, &before[slot + 1..], &name)?;
                 if taken.data_type().is_nullable() {
-                    let text = format!("found {} in an option, wanted a value that is always there", taken.data_type());
+                    let text = format!(
+                        "found {} in an option, wanted a value that is always there",
+                        taken.data_type()
+                    );
                     return Err(Problem::new(text));
                 }
                 take_out(&mut self.part, path, &before, &name)?;
                 Part::Inside { of, slot: Slot::Present, inner: Box::new(taken) }
             }
             Some(slot) => {
-                let text = format!("found `{}`, wanted a field outside of lists, maps and enums", shown(&before[..=slot]));
+                let text = format!(
+                    "found `{}`, wanted a field outside of lists, maps and enums",
+                    shown(&before[..=slot])
+                );
                 return Err(Problem::new(text));
             }
         };
@@ -365,7 +383,8 @@ fn value_of(json: &Json, data_type: &DataType) -> Done<Value> {
 fn by_rules(part: &mut Part, to: &DataType) -> Done {
     let evolution = evolve(&part.data_type(), to).map_err(|mut mismatches| {
         let mismatch = mismatches.swap_remove(0);
-        Problem::new(mismatch.to_string()).hint("say `narrow` for a type with fewer values, `set` to compute a value")
+        Problem::new(mismatch.to_string())
+            .hint("say `narrow` for a type with fewer values, `set` to compute a value")
     })?;
     let of = Box::new(std::mem::replace(part, Part::Tuple(Vec::new())));
     *part = Part::Rules { of, evolution: Arc::new(evolution) };
@@ -456,14 +475,18 @@ fn into<'p>(part: &'p mut Part, way: &Way) -> Done<&'p mut Part> {
             if !open(part) {
                 let text = match data_type {
                     DataType::Struct(_) | DataType::Tuple(_) => {
-                        format!("found `{name}` in a value that an earlier step has computed, wanted a stored one")
+                        format!(
+                            "found `{name}` in a value that an earlier step has computed, wanted a stored one"
+                        )
                     }
                     _ => return Err(no_field(name, &data_type)),
                 };
                 return Err(Problem::new(text));
             }
             let found = match part {
-                Part::Struct(fields) => fields.iter_mut().find(|(label, _)| label.name == *name).map(|(_, p)| p),
+                Part::Struct(fields) => {
+                    fields.iter_mut().find(|(label, _)| label.name == *name).map(|(_, p)| p)
+                }
                 Part::Tuple(parts) => name.parse::<usize>().ok().and_then(|i| parts.get_mut(i)),
                 _ => None,
             };
@@ -521,12 +544,14 @@ fn take_out(part: &mut Part, path: &Path, before: &[Way], way: &Way) -> Done<Par
             (fields.remove(at).1, fields.is_empty())
         }
         Part::Tuple(parts) => {
-            let at = name.parse().ok().filter(|at| *at < parts.len()).ok_or_else(|| no_field(name, &data_type))?;
+            let at =
+                name.parse().ok().filter(|at| *at < parts.len()).ok_or_else(|| no_field(name, &data_type))?;
             (parts.remove(at), false)
         }
         _ => return Err(no_field(name, &data_type)),
     };
-    if let (true, Some((outer, last @ Way::Field(_)))) = (is_empty, before.split_last().map(|(l, b)| (b, l))) {
+    if let (true, Some((outer, last @ Way::Field(_)))) = (is_empty, before.split_last().map(|(l, b)| (b, l)))
+    {
         take_out(part, path, outer, last)?;
     }
     Ok(taken)
@@ -545,7 +570,11 @@ fn put(part: &mut Part, before: &[Way], label: Label, new: Part) -> Done {
         Part::Tuple(parts) => {
             let at = label.name.parse().ok().filter(|at| *at <= parts.len());
             let at = at.ok_or_else(|| {
-                Problem::new(format!("found `{}` in a tuple, wanted a place from 0 to {}", label.name, parts.len()))
+                Problem::new(format!(
+                    "found `{}` in a tuple, wanted a place from 0 to {}",
+                    label.name,
+                    parts.len()
+                ))
             })?;
             parts.insert(at, new);
         }
@@ -566,7 +595,8 @@ fn check_label(fields: &[(Label, Part)], new: &Label, but: Option<usize>) -> Don
             return Err(Problem::new(format!("found `{}` there already, wanted a new name", new.name)));
         }
         if column_id(label.identity()) == column_id(new.identity()) {
-            let text = format!("found `{}` as the first name of `{}`, wanted a new one", new.identity(), label.name);
+            let text =
+                format!("found `{}` as the first name of `{}`, wanted a new one", new.identity(), label.name);
             let hint = format!("rename `{}` with `new_identity = true`, or choose another name", label.name);
             return Err(Problem::new(text).hint(hint));
         }
@@ -613,7 +643,9 @@ impl Scope<'_> {
         let mut taken = usize::from(first == "value" && !has("value"));
         let mut part = self.root.clone();
         while let Some(name) = path.get(taken) {
-            let name = Way::Field(name.strip_prefix('f').filter(|n| n.parse::<usize>().is_ok()).unwrap_or(name).to_owned());
+            let name = Way::Field(
+                name.strip_prefix('f').filter(|n| n.parse::<usize>().is_ok()).unwrap_or(name).to_owned(),
+            );
             let exact = Way::Field(path[taken].clone());
             let way = if matches!(part.data_type(), DataType::Tuple(_)) { name } else { exact };
             if !open(&mut part) && taken > 0 {
@@ -690,7 +722,8 @@ pub(super) fn of_expression(
         };
         let Some(wanted) = parts else { return Err(odd_literal(wanted, "a tuple")) };
         if wanted.is_none_or(|parts| parts.len() == written.len()) {
-            let part = |(i, inner): (usize, &Syntax)| of_expression(inner, root, key, wanted.map(|parts| &parts[i]));
+            let part =
+                |(i, inner): (usize, &Syntax)| of_expression(inner, root, key, wanted.map(|parts| &parts[i]));
             return Ok(Part::Tuple(written.iter().enumerate().map(part).collect::<Done<_>>()?));
         }
     }

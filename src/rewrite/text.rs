@@ -97,7 +97,9 @@ fn line(outlook: &StateOutlook) -> [String; 4] {
             let how: Vec<String> = match rungs.as_slice() {
                 [] => vec!["no rows".to_owned()],
                 [(rung, _)] => vec![rung.as_str().to_owned()],
-                several => several.iter().map(|(rung, rows)| format!("{rung} {}", counted(*rows, "row"))).collect(),
+                several => {
+                    several.iter().map(|(rung, rows)| format!("{rung} {}", counted(*rows, "row"))).collect()
+                }
             };
             [name, version, rows, how.join(", ")]
         }
@@ -136,7 +138,8 @@ impl fmt::Display for Rewritten {
             writeln!(f, "{}/{}: {before} -> {after}", state.uid, state.state)?;
         }
         let rows: u64 = self.states.iter().map(|state| state.rows_after).sum();
-        let counts = [("written", self.written_files), ("copied", self.copied_files), ("linked", self.linked_files)];
+        let counts =
+            [("written", self.written_files), ("copied", self.copied_files), ("linked", self.linked_files)];
         let files = counts.iter().filter(|(_, count)| *count > 0);
         let files: Vec<String> =
             files.map(|(how, count)| format!("{} {how}", counted(*count as u64, "file"))).collect();

@@ -22,8 +22,13 @@ pub(crate) type Place = (usize, usize);
 pub(crate) trait Merge: Send {
     /// Returns an array of one value for each key. The values of key `n` lie at `places[ends[n - 1]..ends[n]]`, in
     /// the order in which they came, and the key itself at the same places of `keys`.
-    fn merge(&self, keys: &[ArrayRef], values: &[ArrayRef], places: &[Place], ends: &[usize])
-    -> Result<ArrayRef>;
+    fn merge(
+        &self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        places: &[Place],
+        ends: &[usize],
+    ) -> Result<ArrayRef>;
 }
 
 /// What the rows are, and whose.

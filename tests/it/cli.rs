@@ -537,7 +537,9 @@ fn migrate_refuses_a_file_with_the_line_of_what_is_wrong() {
     assert_eq!((ran.status, ran.out.as_str()), (2, ""));
     assert_eq!(ran.err, "error: DIR/wrong.toml:7:96: found no `2`; there is `0`, `1`\n");
     assert!(!place.0.path().join("two").exists(), "nothing is begun");
-    for args in [vec!["migrate"], vec!["migrate", "DIR/one"], vec!["migrate", "DIR/one", "--with", "DIR/wrong.toml"]] {
+    for args in
+        [vec!["migrate"], vec!["migrate", "DIR/one"], vec!["migrate", "DIR/one", "--with", "DIR/wrong.toml"]]
+    {
         let ran = place.run(&args);
         assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{args:?}");
         assert!(ran.err.contains("Usage: pitlane migrate"), "{}", ran.err);

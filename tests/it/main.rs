@@ -67,8 +67,8 @@ mod process;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
-mod rolling;
 mod rewrite;
+mod rolling;
 mod round_trip;
 mod salvage;
 mod sample;

@@ -13,7 +13,11 @@ use std::path::PathBuf;
 /// The file says what changes, in TOML: docs/migration-file.md describes it. The old savepoint stays as it is; the new
 /// one appears when all of it is there. What needs code is done by the job's own binary: `./job migrate SAVEPOINT NEW`.
 #[derive(clap::Args)]
-#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct MigrateArgs {
     #[command(subcommand)]
@@ -67,7 +71,9 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
         _ => {
             return Err(Failure::Usage {
                 error: "nothing to migrate".to_owned(),
-                hint: "say `pitlane migrate SAVEPOINT NEW --with FILE`, or `pitlane migrate status SAVEPOINT`".to_owned(),
+                hint:
+                    "say `pitlane migrate SAVEPOINT NEW --with FILE`, or `pitlane migrate status SAVEPOINT`"
+                        .to_owned(),
             });
         }
     };

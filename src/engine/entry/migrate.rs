@@ -63,7 +63,11 @@ impl MigrateArgs {
                 (outlook.to_string(), outlook.to_json())
             }
         };
-        if self.json { println!("{json:#}") } else { print!("{text}") }
+        if self.json {
+            println!("{json:#}")
+        } else {
+            print!("{text}")
+        }
         Ok(())
     }
 }

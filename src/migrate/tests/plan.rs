@@ -60,7 +60,14 @@ fn savepoint<const N: usize>(operators: [(&str, Vec<StateEntry>); N]) -> Manifes
 }
 
 fn wanted(name: &str, key: DataType, schema: Schema, steps: Vec<StepDescription>) -> StateDescription {
-    StateDescription { name: state_name(name), kind: StateKind::Value, key: Some(key), schema, steps, code: Code::default() }
+    StateDescription {
+        name: state_name(name),
+        kind: StateKind::Value,
+        key: Some(key),
+        schema,
+        steps,
+        code: Code::default(),
+    }
 }
 
 fn step(name: &str, from: Schema, to: u32) -> StepDescription {

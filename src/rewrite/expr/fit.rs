@@ -17,11 +17,11 @@ pub(in crate::rewrite) fn check_fits(kind: &Kind, wanted: &DataType) -> Result<(
             kinds.iter().zip(parts).try_for_each(|(kind, part)| check_fits(kind, part))
         }
         (Kind::Struct(kinds), DataType::Struct(fields)) if kinds.len() == fields.len() => {
-            fields.iter().try_for_each(|field| {
-                match kinds.iter().find(|(name, _)| *name == field.name) {
-                    Some((_, kind)) => check_fits(kind, &field.data_type).map_err(|e| format!("{}: {e}", field.name)),
-                    None => Err(format!("found no field `{}`, wanted {wanted}", field.name)),
+            fields.iter().try_for_each(|field| match kinds.iter().find(|(name, _)| *name == field.name) {
+                Some((_, kind)) => {
+                    check_fits(kind, &field.data_type).map_err(|e| format!("{}: {e}", field.name))
                 }
+                None => Err(format!("found no field `{}`, wanted {wanted}", field.name)),
             })
         }
         // The name of a variant; which names there are shows with the values.
@@ -145,12 +145,14 @@ fn float(value: f64, wanted: &DataType) -> Result<Value, String> {
         DataType::F64 => Ok(Value::F64(value)),
         DataType::F32 => {
             let narrow = value as f32;
-            let is_same = f64::from(narrow).to_bits() == value.to_bits() || (value.is_nan() && narrow.is_nan());
+            let is_same =
+                f64::from(narrow).to_bits() == value.to_bits() || (value.is_nan() && narrow.is_nan());
             if is_same { Ok(Value::F32(narrow)) } else { refuse() }
         }
         _ if bounds(wanted).is_some() => {
             // 2^127 is the first float that no i128 is.
-            let is_whole = value.fract() == 0.0 && value.abs() < 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+            let is_whole =
+                value.fract() == 0.0 && value.abs() < 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
             if is_whole { integer(Value::Int(value as i128), wanted).or_else(|_| refuse()) } else { refuse() }
         }
         _ => refuse(),

@@ -99,7 +99,10 @@ impl Function {
             (Self::Millis, [Kind::Timestamp | Kind::Duration]) => Kind::Int,
             (
                 Self::Min | Self::Max,
-                [first @ (Kind::Int | Kind::Float | Kind::Text | Kind::Duration | Kind::Timestamp), rest @ ..],
+                [
+                    first @ (Kind::Int | Kind::Float | Kind::Text | Kind::Duration | Kind::Timestamp),
+                    rest @ ..,
+                ],
             ) if !rest.is_empty() && rest.iter().all(|kind| kind == first) => first.clone(),
             (Self::Otherwise, [Kind::Option(inner), other]) if **inner == *other => other.clone(),
             (Self::Some, [kind]) => Kind::Option(Box::new(kind.clone())),
@@ -152,7 +155,8 @@ impl Function {
             },
             (Self::Slice, Value::String(all), Some(Value::Int(from))) => match args.next() {
                 Some(Value::Int(count)) => {
-                    let [from, count] = [from, count].map(|n| usize::try_from(n.max(0)).unwrap_or(usize::MAX));
+                    let [from, count] =
+                        [from, count].map(|n| usize::try_from(n.max(0)).unwrap_or(usize::MAX));
                     Ok(Value::String(all.chars().skip(from).take(count).collect()))
                 }
                 _ => odd(),

@@ -43,7 +43,9 @@ fn run(node: &Node, input: &dyn Fn(usize) -> Result<Value, String>) -> Result<Va
         Node::Present(inner) => Value::Option(Some(Box::new(run(inner)?))),
         Node::Not(inner) => Value::Bool(!is(inner)?),
         Node::Minus(inner) => match run(inner)? {
-            Value::Int(value) => Value::Int(value.checked_neg().ok_or_else(|| too_large("-", &Value::Int(value)))?),
+            Value::Int(value) => {
+                Value::Int(value.checked_neg().ok_or_else(|| too_large("-", &Value::Int(value)))?)
+            }
             Value::F64(value) => Value::F64(-value),
             other => return Err(format!("{other} is no number")),
         },
@@ -140,13 +142,17 @@ fn binary(operator: Binary, a: Value, b: Value) -> Result<Value, String> {
         _ => match (&a, &b) {
             (Value::Int(a), Value::Int(b)) => integers(operator, *a, *b)?,
             (Value::F64(a), Value::F64(b)) => floats(operator, *a, *b),
-            (Value::String(a), Value::String(b)) if operator == Binary::Plus => Value::String(format!("{a}{b}")),
+            (Value::String(a), Value::String(b)) if operator == Binary::Plus => {
+                Value::String(format!("{a}{b}"))
+            }
             (Value::Duration(a), Value::Duration(b)) => {
                 let made = if operator == Binary::Plus { a.checked_add(*b) } else { a.checked_sub(*b) };
                 let made = made.filter(|span| *span <= LONGEST);
                 Value::Duration(made.ok_or_else(|| "a Duration below 0 or too long".to_owned())?)
             }
-            (Value::Timestamp(time), Value::Duration(span)) => Value::Timestamp(moved(operator, *time, *span)?),
+            (Value::Timestamp(time), Value::Duration(span)) => {
+                Value::Timestamp(moved(operator, *time, *span)?)
+            }
             _ => return Err(odd(&a, &b)),
         },
     })
@@ -255,12 +261,18 @@ mod tests {
     #[test]
     fn kinds_that_do_not_go_together_are_refused_before_any_row_is_read() {
         for (text, wanted) in [
-            ("n + name", "found an integer `+` text, wanted two numbers of one kind, two texts, or a time and a Duration"),
+            (
+                "n + name",
+                "found an integer `+` text, wanted two numbers of one kind, two texts, or a time and a Duration",
+            ),
             ("n * x", "found an integer `*` a float, wanted two numbers of one kind"),
             ("not n", "found `not` before an integer, wanted a bool"),
             ("-name", "found `-` before text, wanted a number"),
             ("if n then 1 else 2", "found an integer, wanted a bool behind `if`"),
-            ("if on then 1 else 'a'", "found an integer behind `then` and text behind `else`, wanted the same kind"),
+            (
+                "if on then 1 else 'a'",
+                "found an integer behind `then` and text behind `else`, wanted the same kind",
+            ),
             ("maybe < 1", "found an Option of an integer `<` an integer, wanted numbers, texts or times"),
             ("upper(n)", "found `upper` of an integer, wanted text"),
             ("upper()", "found `upper` of nothing, wanted text"),
@@ -280,7 +292,10 @@ mod tests {
             ("n / (n - 7)", "error: 7 / 0"),
             ("n % 0", "error: 7 % 0"),
             ("u * u", "error: 18446744073709551615 * 18446744073709551615 is too large"),
-            ("170141183460469231731687303715884105727 + 1", "error: 170141183460469231731687303715884105727 + 1 is too large"),
+            (
+                "170141183460469231731687303715884105727 + 1",
+                "error: 170141183460469231731687303715884105727 + 1 is too large",
+            ),
             ("int(name)", "error: \"Ada Lovelace\" is not an integer"),
             ("int(x)", "error: 0.5 does not fit i128"),
             ("float(name)", "error: \"Ada Lovelace\" is not a float"),

@@ -379,7 +379,10 @@ impl<'a> Reader<'a> {
         let plain = rest[..end].replace('_', "");
         let bad = || Problem::new(start, format!("found `{}`, wanted a number that fits", &rest[..end]));
         if !word_of(&rest[end..]).is_empty() {
-            return Err(Problem::new(start, format!("found `{}`, wanted a number", &rest[..end + word_of(&rest[end..]).len()])));
+            return Err(Problem::new(
+                start,
+                format!("found `{}`, wanted a number", &rest[..end + word_of(&rest[end..]).len()]),
+            ));
         }
         Ok(if is_float {
             What::Float(plain.parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(bad)?)

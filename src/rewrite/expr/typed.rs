@@ -1,9 +1,9 @@
 //! What an expression means: names become inputs, each part gets a kind, and what cannot be is refused before any row
 //! is read.
 
+use super::Problem;
 use super::functions::Function;
 use super::syntax::{Binary, Syntax, What};
-use super::Problem;
 use crate::model::{DataType, Value};
 use std::fmt;
 use std::time::Duration;

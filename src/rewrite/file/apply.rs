@@ -4,7 +4,9 @@ use super::read::SaidStep;
 use super::toml::At;
 use super::{Keyed, MigrationFile, StateChange, Steps};
 use crate::error::{Error, Result};
-use crate::model::{DataType, Schema, SchemaVersion, StateEntry, StateKind, evolve, key_of_timer, type_problem};
+use crate::model::{
+    DataType, Schema, SchemaVersion, StateEntry, StateKind, evolve, key_of_timer, type_problem,
+};
 use crate::rewrite::decided::{Rewrite, Way};
 use crate::rewrite::part::Part;
 use crate::rewrite::rekey::Rekey;
@@ -45,7 +47,10 @@ impl MigrationFile {
         let operator = rewrite.operator(uid).map_err(|error| placed(&change.uid.at, &error))?;
         let (_, state) = rewrite.state(uid, name).map_err(|error| placed(&change.name.at, &error))?;
         if rewrite.operators[operator].is_dropped {
-            return Err(change.uid.at.refuse(format!("found a change of operator `{uid}`, which is dropped"), None));
+            return Err(change
+                .uid
+                .at
+                .refuse(format!("found a change of operator `{uid}`, which is dropped"), None));
         }
         if change.is_dropped {
             return rewrite.drop_state(uid, name);
@@ -83,7 +88,9 @@ impl MigrationFile {
             None => SchemaVersion(base.version.0.saturating_add(1)),
         };
         if let Some(problem) = type_problem(&made) {
-            return Err(steps.at.refuse(format!("found steps to a type that cannot be stored: {problem}"), None));
+            return Err(steps
+                .at
+                .refuse(format!("found steps to a type that cannot be stored: {problem}"), None));
         }
         let schema = Schema { version, data_type: made };
         if schema.version == base.version && !schema.is_same(base) {
@@ -121,7 +128,9 @@ fn change_keys(rewrite: &mut Rewrite, change: &StateChange, keyed: &Keyed, at: (
     let key = match (entry.kind, &entry.key) {
         (StateKind::Timers, Some(timer)) => key_of_timer(timer).unwrap_or(timer),
         (StateKind::Value, Some(key)) => key,
-        _ => return Err(keyed.at.refuse(format!("found a {}, which has no keys", entry.kind.as_str()), None)),
+        _ => {
+            return Err(keyed.at.refuse(format!("found a {}, which has no keys", entry.kind.as_str()), None));
+        }
     };
     let base = base_of(entry, change)?;
     let mut roots = Vec::new();

@@ -36,17 +36,21 @@ pub(super) fn read(source: Source<'_>, name: &str) -> Result<MigrationFile> {
     top.end()?;
     if operators.is_empty() && states.is_empty() && max_parallelism.is_none() {
         let hint = "docs/migration-file.md shows examples of each change".to_owned();
-        return Err(at.refuse("found no change, wanted `[[state]]`, `[[operator]]` or `max_parallelism`", Some(hint)));
+        return Err(
+            at.refuse("found no change, wanted `[[state]]`, `[[operator]]` or `max_parallelism`", Some(hint))
+        );
     }
     for (i, operator) in operators.iter().enumerate() {
         if operators[..i].iter().any(|other| other.uid.what == operator.uid.what) {
-            return Err(operator.uid.at.refuse(format!("found operator `{}` twice", operator.uid.what), None));
+            return Err(operator
+                .uid
+                .at
+                .refuse(format!("found operator `{}` twice", operator.uid.what), None));
         }
     }
     for (i, state) in states.iter().enumerate() {
-        let is_same = |other: &&StateChange| {
-            other.uid.what == state.uid.what && other.name.what == state.name.what
-        };
+        let is_same =
+            |other: &&StateChange| other.uid.what == state.uid.what && other.name.what == state.name.what;
         if states[..i].iter().any(|other| is_same(&other)) {
             let problem = format!("found state `{}` of operator `{}` twice", state.name.what, state.uid.what);
             let hint = "put all its steps into one `[[state]]`".to_owned();
@@ -124,7 +128,8 @@ fn state(mut table: Table<'_>) -> Result<StateChange> {
     let rekey = table.take("rekey").map(keyed).transpose()?;
     let at = table.at();
     table.end()?;
-    let has_change = rename.is_some() || moved_to.is_some() || steps.is_some() || rekey.is_some() || to.is_some();
+    let has_change =
+        rename.is_some() || moved_to.is_some() || steps.is_some() || rekey.is_some() || to.is_some();
     if is_dropped && (has_change || down.is_some()) {
         return Err(at.refuse("found `drop` and another change, wanted one of them", None));
     }
@@ -183,7 +188,9 @@ fn step(mut table: Table<'_>) -> Result<SaidStep> {
         return Err(at.refuse(format!("found no step, wanted one of {}", verbs.join(", ")), None));
     };
     if let Some(second) = second {
-        return Err(at.refuse(format!("found `{verb}` and `{second}`, wanted one step in each pair of braces"), None));
+        return Err(
+            at.refuse(format!("found `{verb}` and `{second}`, wanted one step in each pair of braces"), None)
+        );
     }
     let path = path(member)?;
     let mut said_expression = None;
@@ -204,7 +211,9 @@ fn step(mut table: Table<'_>) -> Result<SaidStep> {
             let value = table.take("value").map(|member| member.json());
             let from = table.take("as").map(&mut take_expression).transpose()?;
             let how = match (value, from) {
-                (Some(_), Some(_)) => return Err(at.refuse("found `value` and `as`, wanted one of them", None)),
+                (Some(_), Some(_)) => {
+                    return Err(at.refuse("found `value` and `as`, wanted one of them", None));
+                }
                 (Some(value), None) => How::Value(value),
                 (None, Some(from)) => How::From(from),
                 (None, None) => How::Absent,

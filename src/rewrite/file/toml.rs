@@ -59,8 +59,15 @@ impl<'a> Source<'a> {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let raw = self.text.get(span).unwrap_or_default();
         // In a string on one line without escapes each character stands for itself.
-        let is_verbatim = !raw.contains(['\\', '\n']) && !raw.starts_with("\"\"\"") && !raw.starts_with("'''");
-        At { shown: format!("{}:{line}:{column}", self.path), line, column, path: self.path.to_owned(), is_verbatim }
+        let is_verbatim =
+            !raw.contains(['\\', '\n']) && !raw.starts_with("\"\"\"") && !raw.starts_with("'''");
+        At {
+            shown: format!("{}:{line}:{column}", self.path),
+            line,
+            column,
+            path: self.path.to_owned(),
+            is_verbatim,
+        }
     }
 }
 
@@ -106,7 +113,9 @@ impl<'a> Table<'a> {
 
     /// Refuses what nobody asked for.
     pub(super) fn end(self) -> Result<()> {
-        let Some((name, _)) = self.members.iter().min_by_key(|(name, _)| name.span().start) else { return Ok(()) };
+        let Some((name, _)) = self.members.iter().min_by_key(|(name, _)| name.span().start) else {
+            return Ok(());
+        };
         let known: Vec<_> = self.asked.iter().map(|name| format!("`{name}`")).collect();
         let at = self.source.at(name.span());
         Err(at.refuse(format!("found `{}`, wanted {}", name.get_ref(), known.join(", ")), None))

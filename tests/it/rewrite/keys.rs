@@ -5,7 +5,8 @@ use super::*;
 fn counts() -> Savepoint {
     let row = |key: &str, n: u64, at: i64| (json!(key), json!({"n": n, "at": at}));
     let rows = vec![row("hall/1", 1, 10), row("hall/2", 2, 30), row("attic/1", 4, 20), row("cellar/1", 8, 5)];
-    let state = Rows { uid: "alarm", state: "rooms", key: "String", version: 1, value: "{n: u64, at: i64}", rows };
+    let state =
+        Rows { uid: "alarm", state: "rooms", key: "String", version: 1, value: "{n: u64, at: i64}", rows };
     savepoint_of(&[state], 16)
 }
 
@@ -54,7 +55,10 @@ fn new_keys_are_made_of_old_values_while_steps_change_them() {
 fn all_states_of_an_operator_get_new_keys_or_none() {
     let state = |state, value, rows| Rows { uid: "alarm", state, key: "String", version: 1, value, rows };
     let old = savepoint_of(
-        &[state("rooms", "i64", vec![(json!("a"), json!(1))]), state("doors", "i64", vec![(json!("a"), json!(1))])],
+        &[
+            state("rooms", "i64", vec![(json!("a"), json!(1))]),
+            state("doors", "i64", vec![(json!("a"), json!(1))]),
+        ],
         16,
     );
     let error = applied(&old, &rekey("as = 'upper(key)'")).unwrap_err();
@@ -62,7 +66,8 @@ fn all_states_of_an_operator_get_new_keys_or_none() {
         error.to_string(),
         "operator `alarm`: state `rooms` would get new keys, state `doors` would keep its own"
     );
-    let both = format!("{}{}", rekey("as = 'upper(key)'"), rekey("as = 'upper(key)'").replace("rooms", "doors"));
+    let both =
+        format!("{}{}", rekey("as = 'upper(key)'"), rekey("as = 'upper(key)'").replace("rooms", "doors"));
     assert_eq!(rows_of(&migrated(&old, &both).unwrap(), "alarm", "doors").keys().collect::<Vec<_>>(), ["A"]);
 }
 
@@ -79,7 +84,8 @@ fn another_number_of_key_groups_places_each_row_anew() {
 #[test]
 fn many_rows_are_sorted_with_runs_on_disk() {
     let rows = (0..3_000_u64).map(|n| (json!(n), json!({"n": n % 1_000, "pad": "x".repeat(30)}))).collect();
-    let state = Rows { uid: "alarm", state: "rooms", key: "u64", version: 1, value: "{n: u64, pad: String}", rows };
+    let state =
+        Rows { uid: "alarm", state: "rooms", key: "u64", version: 1, value: "{n: u64, pad: String}", rows };
     let old = savepoint_of(&[state], 16);
     let new = migrated(&old, &rekey("type = 'u64', as = 'n', merge = '{n: a.n + b.n, pad: a.pad}'")).unwrap();
     let rows = values_of(&new);

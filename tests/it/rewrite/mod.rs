@@ -124,7 +124,10 @@ fn check(rewrite: &Rewrite, done: &Rewritten) {
     let (old, new) = (rewrite.savepoint().manifest(), done.savepoint.manifest());
     assert_eq!(verify(&done.savepoint, Depth::Full).problems, []);
     assert_eq!(new.parent.as_ref(), Some(rewrite.savepoint().id()));
-    assert_eq!((&new.job, new.epoch, &new.labels, &new.unknown), (&old.job, old.epoch, &old.labels, &old.unknown));
+    assert_eq!(
+        (&new.job, new.epoch, &new.labels, &new.unknown),
+        (&old.job, old.epoch, &old.labels, &old.unknown)
+    );
     assert!(new.migrations.starts_with(&old.migrations));
     let files: Vec<_> = done.savepoint.manifest().files().collect();
     assert!(files.iter().all(|file| file.rows > 0 || old.files().any(|old| old.rows == 0)), "{files:?}");
@@ -151,7 +154,8 @@ fn stepped(value: &str, rows: &[(&str, Json)], steps: &str) -> Result<BTreeMap<S
 
 /// Takes steps on one value.
 fn one(value: &str, old: Json, steps: &str) -> Json {
-    let rows = stepped(value, &[("hall", old)], steps).unwrap_or_else(|error| panic!("{steps}: {}", shown(&error)));
+    let rows =
+        stepped(value, &[("hall", old)], steps).unwrap_or_else(|error| panic!("{steps}: {}", shown(&error)));
     rows["hall"].clone()
 }
 
@@ -165,7 +169,8 @@ fn shown(error: &Error) -> String {
 /// The type of the values of a state.
 fn type_shown(savepoint: &Savepoint, uid: &str, state: &str) -> String {
     let state = savepoint.operator(uid).unwrap().state(state).unwrap();
-    let schemas: Vec<String> = state.entry().schemas.iter().map(|schema| schema.data_type.to_string()).collect();
+    let schemas: Vec<String> =
+        state.entry().schemas.iter().map(|schema| schema.data_type.to_string()).collect();
     schemas.join(" / ")
 }
 

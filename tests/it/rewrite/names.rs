@@ -6,7 +6,13 @@ fn two() -> Savepoint {
     let state = |uid, state, key, value, rows| Rows { uid, state, key, version: 1, value, rows };
     savepoint_of(
         &[
-            state("alarm", "rooms", "String", "i64", vec![(json!("hall"), json!(1)), (json!("attic"), json!(2))]),
+            state(
+                "alarm",
+                "rooms",
+                "String",
+                "i64",
+                vec![(json!("hall"), json!(1)), (json!("attic"), json!(2))],
+            ),
             state("alarm", "doors", "String", "bool", vec![(json!("hall"), json!(true))]),
             state("count", "state", "u32", "u64", vec![(json!(7), json!(70))]),
         ],
@@ -18,7 +24,10 @@ fn two() -> Savepoint {
 fn two_things_never_get_one_name() {
     for (file, wanted) in [
         ("[[operator]]\nuid = 'alarm'\nrename = 'count'", "two operators would be called `count`"),
-        ("[[state]]\noperator = 'alarm'\nstate = 'rooms'\nrename = 'doors'", "two states would be called `alarm/doors`"),
+        (
+            "[[state]]\noperator = 'alarm'\nstate = 'rooms'\nrename = 'doors'",
+            "two states would be called `alarm/doors`",
+        ),
     ] {
         assert_eq!(applied(&two(), file).unwrap_err().to_string(), wanted);
     }
@@ -60,7 +69,8 @@ fn operators_and_states_are_renamed_dropped_and_moved_without_touching_rows() {
     let rows = all_rows(&done.savepoint);
     assert_eq!(rows.keys().collect::<Vec<_>>(), ["house/halls", "motion/doors"]);
     assert_eq!(rows["house/halls"], rows_of(&old, "alarm", "rooms"));
-    let what: Vec<_> = done.savepoint.manifest().migrations.iter().map(|record| record.what.as_str()).collect();
+    let what: Vec<_> =
+        done.savepoint.manifest().migrations.iter().map(|record| record.what.as_str()).collect();
     assert_eq!(
         what,
         [

@@ -24,7 +24,8 @@ fn a_value_that_does_not_fit_a_narrower_type_is_refused_with_key_and_value() {
 
 #[test]
 fn an_expression_without_a_result_is_refused_with_key_and_value() {
-    let error = stepped(ROOM, &[("hall", hall())], "{ add = 'n', type = 'i64', as = 'at / (at - 40000)' },").unwrap_err();
+    let error = stepped(ROOM, &[("hall", hall())], "{ add = 'n', type = 'i64', as = 'at / (at - 40000)' },")
+        .unwrap_err();
     assert!(shown(&error).contains("key \"hall\""), "{}", shown(&error));
     assert!(shown(&error).contains("because: 40000 / 0\n"), "{}", shown(&error));
 }
@@ -41,10 +42,7 @@ fn fields_are_renamed_dropped_added_widened_and_narrowed() {
          { widen = 'at_ms', to = 'i128' },
          { narrow = 'who', to = 'String', otherwise = 'nobody' },",
     );
-    assert_eq!(
-        made,
-        json!({"at_ms": 40_000, "who": "Ada Lovelace", "tolerance_ms": 30_000, "note": null})
-    );
+    assert_eq!(made, json!({"at_ms": 40_000, "who": "Ada Lovelace", "tolerance_ms": 30_000, "note": null}));
 }
 
 #[test]
@@ -81,8 +79,14 @@ fn columns_are_split_and_merged_by_expressions() {
 
 #[test]
 fn a_whole_value_becomes_another_one() {
-    assert_eq!(one("i64", json!(5), "{ set = 'value', type = '{n: i64}', as = '{n: value + 1}' },"), json!({"n": 6}));
-    assert_eq!(one("(i64, String)", json!([5, "a"]), "{ set = 'value', type = 'String', as = 'value.1' },"), json!("a"));
+    assert_eq!(
+        one("i64", json!(5), "{ set = 'value', type = '{n: i64}', as = '{n: value + 1}' },"),
+        json!({"n": 6})
+    );
+    assert_eq!(
+        one("(i64, String)", json!([5, "a"]), "{ set = 'value', type = 'String', as = 'value.1' },"),
+        json!("a")
+    );
     assert_eq!(one("{n: i64}", json!({"n": 5}), "{ set = 'value', type = 'i64', as = 'n' },"), json!(5));
     assert_eq!(one("u32", json!(5), "{ widen = 'value', to = 'u64' },"), json!(5));
 }
@@ -111,7 +115,8 @@ fn what_lies_in_an_option_moves_out_as_an_option() {
 #[test]
 fn elements_map_values_and_what_an_option_holds_change_too() {
     let value = "{items: Vec<{price: i32, n: u8}>, by: Map<String, {x: i16}>, o: Option<{a: u8}>}";
-    let old = json!({"items": [{"price": 5, "n": 1}, {"price": 6, "n": 2}], "by": {"k": {"x": 3}}, "o": {"a": 1}});
+    let old =
+        json!({"items": [{"price": 5, "n": 1}, {"price": 6, "n": 2}], "by": {"k": {"x": 3}}, "o": {"a": 1}});
     let steps = "{ widen = 'items[].price', to = 'i64' },
          { add = 'items[].total', type = 'i64', as = 'price * n' },
          { rename = 'by{}.x', to = 'y' },
@@ -119,7 +124,10 @@ fn elements_map_values_and_what_an_option_holds_change_too() {
     let rows = [
         ("hall", old),
         ("attic", json!({"items": [], "by": {}, "o": null})),
-        ("cellar", json!({"items": [{"price": -1, "n": 255}], "by": {"a": {"x": 1}, "b": {"x": 2}}, "o": null})),
+        (
+            "cellar",
+            json!({"items": [{"price": -1, "n": 255}], "by": {"a": {"x": 1}, "b": {"x": 2}}, "o": null}),
+        ),
     ];
     let made = stepped(value, &rows, steps).unwrap();
     assert_eq!(
@@ -152,7 +160,11 @@ fn variants_are_added_renamed_and_dropped() {
         ("d", json!({"mode": "Off"})),
     ];
     let error = stepped(value, &rows, "{ drop = 'mode:Wait' },").unwrap_err();
-    assert!(shown(&error).contains("because: it is of the variant Wait, which is dropped\n"), "{}", shown(&error));
+    assert!(
+        shown(&error).contains("because: it is of the variant Wait, which is dropped\n"),
+        "{}",
+        shown(&error)
+    );
     let made = stepped(
         value,
         &rows,
@@ -171,7 +183,8 @@ fn variants_are_added_renamed_and_dropped() {
 
 #[test]
 fn rows_of_mixed_versions_get_to_one() {
-    let old = savepoint_of(&rooms("{at: i32}", &[("hall", json!({"at": 1})), ("attic", json!({"at": 2}))]), 16);
+    let old =
+        savepoint_of(&rooms("{at: i32}", &[("hall", json!({"at": 1})), ("attic", json!({"at": 2}))]), 16);
     // Version 2 comes about in a first step; a second file sees both, one by way of the rules.
     let file = "[[state]]\noperator = 'alarm'\nstate = 'rooms'\nsteps = [{ widen = 'at', to = 'i64' }]\n";
     let new = migrated(&old, file).unwrap();
@@ -198,17 +211,26 @@ fn what_happened_is_in_the_lineage() {
         steps = [{ widen = 'at', to = 'i64' }, { rename = 'at', to = 'at_ms' }]";
     let new = migrated(&old, file).unwrap();
     let records = &new.manifest().migrations;
-    let shown: Vec<_> = records.iter().map(|record| {
-        let versions = record.versions.map(|(from, to)| (from.0, to.0));
-        (record.name.as_str(), record.state.as_ref().unwrap().as_str(), versions, record.what.as_str())
-    }).collect();
-    assert_eq!(shown, [
-        ("wide", "rooms", None, "state `rooms` renamed to `halls`"),
-        ("wide", "rooms", Some((1, 7)), "at: i32 -> i64; at: renamed to at_ms"),
-    ]);
+    let shown: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let versions = record.versions.map(|(from, to)| (from.0, to.0));
+            (record.name.as_str(), record.state.as_ref().unwrap().as_str(), versions, record.what.as_str())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("wide", "rooms", None, "state `rooms` renamed to `halls`"),
+            ("wide", "rooms", Some((1, 7)), "at: i32 -> i64; at: renamed to at_ms"),
+        ]
+    );
     assert_eq!(records[0].savepoint.as_ref(), Some(old.id()));
     // The same words in another spelling are the same migration; others are another.
     let checksum = |file: &str| MigrationFile::parse(file, "x.toml").unwrap().checksum();
-    assert_eq!(records[0].checksum, checksum(&file.replace('\'', "\"").replace("to = 7", "to = 0x7 # seven")));
+    assert_eq!(
+        records[0].checksum,
+        checksum(&file.replace('\'', "\"").replace("to = 7", "to = 0x7 # seven"))
+    );
     assert_ne!(records[0].checksum, checksum(&file.replace("i64", "i128")));
 }

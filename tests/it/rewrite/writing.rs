@@ -40,7 +40,11 @@ fn a_writer_that_stops_at_any_call_leaves_the_whole_savepoint_or_none() {
                 }
             }
             if matches!(fault, Fault::Full | Fault::Sync) && done.is_err() {
-                assert_eq!(below.list("").unwrap(), Vec::<String>::new(), "{fault:?} after {sound}: leftovers");
+                assert_eq!(
+                    below.list("").unwrap(),
+                    Vec::<String>::new(),
+                    "{fault:?} after {sound}: leftovers"
+                );
             }
         }
     }
@@ -55,7 +59,8 @@ fn a_savepoint_that_is_left_as_it_is_has_the_same_files_and_its_marker() {
     assert_eq!((done.linked_files + done.copied_files, done.written_files), (4, 0));
     assert_eq!(all_rows(&done.savepoint), all_rows(&old));
     assert!(store.list("new").unwrap().contains(&"new/committed".to_owned()));
-    let hashes = |savepoint: &Savepoint| savepoint.manifest().files().map(|file| file.sha256).collect::<Vec<_>>();
+    let hashes =
+        |savepoint: &Savepoint| savepoint.manifest().files().map(|file| file.sha256).collect::<Vec<_>>();
     assert_eq!(hashes(&done.savepoint), hashes(&old));
 }
 
@@ -71,7 +76,8 @@ fn on_one_file_system_files_that_stay_as_they_are_get_a_second_name() {
     // What is left when the old one goes is whole.
     std::fs::remove_dir_all(place("old")).unwrap();
     assert_eq!(verify(&Savepoint::open(place("new")).unwrap(), Depth::Full).problems, []);
-    let error = pitlane::rewrite::run_to(&Rewrite::of(&done.savepoint), place("new"), Options::default()).unwrap_err();
+    let error = pitlane::rewrite::run_to(&Rewrite::of(&done.savepoint), place("new"), Options::default())
+        .unwrap_err();
     assert!(matches!(error, Error::ImageExists { .. }), "{error}");
 }
 
