@@ -1,22 +1,23 @@
 //! Saving what is sound of a damaged savepoint: a new savepoint with it, and an account of what was lost.
 //!
 //! A row group whose chunks have their hashes is sound as a whole. Where hashes fit and rows still break the format,
-//! a faulty program wrote them: such rows are left out one by one. Nothing is repaired by guessing: where a newer
-//! layer has lost rows, older ones of the same key groups may be out of date, and are left out too.
+//! a faulty program wrote them: such rows are left out one by one, and those that are only out of order in their row
+//! group are put in order. Nothing is repaired by guessing: where a newer layer has lost rows, older ones of the same
+//! key groups may be out of date, and are left out too.
 
 use super::verify_rows::{odd_value, overlapping};
 use super::{Savepoint, StateColumns, StateFile, StateFileWriter, new};
 use crate::error::{Error, Result, shown};
 use crate::format::KeyColumn;
 use crate::model::{
-    FileEntry, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateKind,
+    FileEntry, KeyGroup, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateKind,
     StateName,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{UInt16Type, UInt32Type};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ impl StateLoss {
 pub struct Loss {
     /// The file that they were in, relative to the savepoint.
     pub file: String,
-    /// The key groups that they lay in, for keyed state: the others of the file are as they were.
+    /// The key groups that they lay in, for keyed state: those that follow each other, each with some of the rows.
     pub key_groups: Option<KeyGroupRange>,
     /// How many they are, as far as the file or the manifest tells.
     pub rows: u64,
@@ -122,9 +123,9 @@ fn write_sound(
         let OperatorEntry { uid, states, .. } = operator;
         for state in states {
             let mut lost = Vec::new();
-            let stale = Vec::new();
+            let (stale, lost_homes) = Default::default();
             let (files, tombstones) =
-                Saver { damaged, state, store, dir, losses: &mut lost, stale }.save()?;
+                Saver { damaged, state, store, dir, losses: &mut lost, stale, lost_homes }.save()?;
             state.tombstones = tombstones;
             state.files = files;
             state.forget_schemas();
@@ -145,6 +146,8 @@ struct Saver<'a> {
     losses: &'a mut Vec<Loss>,
     /// The key groups in which layers that are newer than the one being saved have lost rows.
     stale: Vec<KeyGroupRange>,
+    /// Those of the layer being saved where rows are at home that lay elsewhere and are lost.
+    lost_homes: Vec<KeyGroupRange>,
 }
 
 impl Saver<'_> {
@@ -162,6 +165,7 @@ impl Saver<'_> {
             let lost = self.losses.len();
             self.save_layer(files, &mut saved)?;
             let ranges = self.losses[lost..].iter().filter_map(|loss| loss.key_groups);
+            let ranges = ranges.chain(self.lost_homes.drain(..));
             self.stale.extend(ranges.filter(|_| self.state.is_layered()));
         }
         saved.sort_by_key(|(index, ..)| *index);
@@ -197,7 +201,8 @@ impl Saver<'_> {
             // Of a key that is in two files the row with the newer schema stays: the one that the job works with.
             cursors.sort_by_key(|cursor| (cursor.entry.schema, cursor.index));
             self.merge(&mut cursors)?;
-            for Cursor { index, entry, is_tombstones, writer, .. } in cursors {
+            for Cursor { index, entry, is_tombstones, strays, writer, .. } in cursors {
+                self.lost_homes.extend(strays.into_iter().map(KeyGroupRange::one));
                 if let Some(writer) = writer {
                     let file = writer.finish(entry.schema)?;
                     saved.push((index, FileEntry { layer: entry.layer, ..file }, is_tombstones));
@@ -274,22 +279,24 @@ struct Cursor<'a> {
     kept: Vec<u32>,
     /// The rows of it that do not, by the reason.
     dropped: Vec<Dropped>,
+    /// The key groups where rows that lay in others are at home.
+    strays: Vec<KeyGroup>,
     last: Option<Place>,
     writer: Option<StateFileWriter>,
 }
 
+/// Rows of one row group that do not stay, for one reason.
 struct Dropped {
     found: String,
     wanted: &'static str,
-    rows: u64,
-    first_group: u32,
-    last_group: u32,
+    /// How many there are of each key group.
+    groups: BTreeMap<u32, u64>,
 }
 
 impl<'a> Cursor<'a> {
     fn new(index: usize, entry: &'a FileEntry, is_tombstones: bool, file: StateFile) -> Self {
         let (batch, last, writer) = Default::default();
-        let (sound, kept, dropped) = Default::default();
+        let (sound, kept, dropped, strays) = Default::default();
         Self {
             index,
             entry,
@@ -301,6 +308,7 @@ impl<'a> Cursor<'a> {
             next: 0,
             kept,
             dropped,
+            strays,
             last,
             writer,
         }
@@ -326,17 +334,12 @@ impl<'a> Cursor<'a> {
     /// Leaves a row of a key group out.
     fn drop_row(&mut self, group: u32, found: impl Into<String>, wanted: &'static str) {
         let found = found.into();
-        match self.dropped.iter_mut().find(|dropped| dropped.found == found) {
-            Some(dropped) => {
-                dropped.rows += 1;
-                dropped.first_group = dropped.first_group.min(group);
-                dropped.last_group = dropped.last_group.max(group);
-            }
-            None => {
-                let dropped = Dropped { found, wanted, rows: 1, first_group: group, last_group: group };
-                self.dropped.push(dropped);
-            }
-        }
+        let known = self.dropped.iter().position(|dropped| dropped.found == found);
+        let known = known.unwrap_or_else(|| {
+            self.dropped.push(Dropped { found, wanted, groups: BTreeMap::new() });
+            self.dropped.len() - 1
+        });
+        *self.dropped[known].groups.entry(group).or_default() += 1;
     }
 
     /// Reads the next row group that can be read; `false` if there is none.
@@ -356,28 +359,42 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    /// Finds the rows that are sound by themselves.
+    /// Finds the rows that are sound by themselves, and puts them in order.
     fn check(&mut self, batch: &RecordBatch) {
         let columns = self.file.columns().clone();
         let places = Places::new(batch, &columns);
         // Most batches are sound; a value is looked at by itself only if one is not.
         let has_odd = odd_value(batch, &columns).is_some();
+        let mut rows = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let group = places.group(row);
-            let place = match places.of(row, &columns) {
-                Ok(place) => place,
-                Err((found, wanted)) => {
-                    self.drop_row(group, found, wanted);
-                    continue;
+            match places.of(row, &columns) {
+                Err(Misfit::NoKey) => {
+                    self.drop_row(group, "keys that are none of their type", "keys of the state's type");
                 }
-            };
-            if self.last.as_ref().is_some_and(|last| *last >= place) {
-                self.drop_row(group, "rows out of order", "rows in order, each key once");
-            } else if has_odd && odd_value(&batch.slice(row, 1), &columns).is_some() {
-                self.drop_row(group, "values that are none of their type", "values of the state's type");
-            } else {
-                self.last = Some(place.clone());
-                self.sound.push((row as u32, place));
+                Err(Misfit::Stray { home }) => {
+                    self.strays.push(home);
+                    let found = "keys in other key groups than theirs";
+                    self.drop_row(group, found, "each key in its key group");
+                }
+                Ok(_) if has_odd && odd_value(&batch.slice(row, 1), &columns).is_some() => {
+                    self.drop_row(group, "values that are none of their type", "values of the state's type");
+                }
+                Ok(place) => rows.push((row as u32, place)),
+            }
+        }
+        // Of rows with one key the first one stays.
+        rows.sort_by(|(_, a), (_, b)| a.cmp(b));
+        for (row, place) in rows {
+            match self.last.as_ref().map(|last| last.cmp(&place)) {
+                Some(Ordering::Equal) => self.drop_row(place.0, "keys twice", "each key once"),
+                Some(Ordering::Greater) => {
+                    self.drop_row(place.0, "rows that belong before an earlier row group", "rows in order");
+                }
+                _ => {
+                    self.last = Some(place.clone());
+                    self.sound.push((row, place));
+                }
             }
         }
     }
@@ -385,16 +402,15 @@ impl<'a> Cursor<'a> {
     /// Writes the rows of the row group that stay, and reports the others.
     fn write(&mut self, saver: &mut Saver<'_>) -> Result<()> {
         let groups = saver.damaged.manifest().max_parallelism;
-        for Dropped { found, wanted, rows, first_group, last_group } in self.dropped.drain(..) {
-            let key_groups = match saver.state.kind {
-                StateKind::Value | StateKind::Timers => {
-                    KeyGroupRange::new(first_group as u16, last_group as u16, groups)
-                        .or(self.entry.key_groups)
-                }
-                StateKind::List => None,
-            };
-            let file = self.entry.path.clone();
-            saver.losses.push(Loss { file, key_groups, rows, found, wanted: wanted.to_owned() });
+        for Dropped { found, wanted, groups: rows_of } in self.dropped.drain(..) {
+            for (first, last, rows) in runs(rows_of) {
+                let key_groups = match saver.state.kind.is_keyed() {
+                    true => KeyGroupRange::new(first as u16, last as u16, groups).or(self.entry.key_groups),
+                    false => None,
+                };
+                let (file, found) = (self.entry.path.clone(), found.clone());
+                saver.losses.push(Loss { file, key_groups, rows, found, wanted: wanted.to_owned() });
+            }
         }
         self.sound.clear();
         self.next = 0;
@@ -411,7 +427,8 @@ impl<'a> Cursor<'a> {
                 })
             }
         };
-        let rows = if kept.len() == batch.num_rows() { Ok(batch) } else { take_record_batch(&batch, &kept) };
+        let is_whole = kept.values().iter().copied().eq(0..batch.num_rows() as u32);
+        let rows = if is_whole { Ok(batch) } else { take_record_batch(&batch, &kept) };
         let rows = rows.map_err(|error| Error::Parquet {
             action: "assemble",
             path: self.entry.path.clone(),
@@ -419,6 +436,26 @@ impl<'a> Cursor<'a> {
         })?;
         writer.write(&rows)
     }
+}
+
+/// Puts key groups that follow each other together: the first, the last, and the rows of all.
+fn runs(rows_of: BTreeMap<u32, u64>) -> Vec<(u32, u32, u64)> {
+    let mut runs: Vec<(u32, u32, u64)> = Vec::new();
+    for (group, rows) in rows_of {
+        match runs.last_mut().filter(|(_, last, _)| last + 1 == group) {
+            Some((_, last, sum)) => (*last, *sum) = (group, *sum + rows),
+            None => runs.push((group, group, rows)),
+        }
+    }
+    runs
+}
+
+/// Why a row has no place.
+enum Misfit {
+    /// Its key is none of the type.
+    NoKey,
+    /// It does not lie in the key group where its key is at home.
+    Stray { home: KeyGroup },
 }
 
 /// The places of the rows of a batch.
@@ -446,17 +483,13 @@ impl Places {
         }
     }
 
-    fn of(&self, row: usize, columns: &StateColumns) -> Result<Place, (&'static str, &'static str)> {
+    fn of(&self, row: usize, columns: &StateColumns) -> Result<Place, Misfit> {
         match self {
             Self::Keyed(keys, groups) => {
                 let mut key = Vec::new();
-                let encoded = keys.encode(row, &mut key);
-                encoded.map_err(|_| ("keys that are none of their type", "keys of the state's type"))?;
-                let group = groups.value(row);
-                if columns.key_group(&key).index() != group {
-                    return Err(("keys in other key groups than theirs", "each key in its key group"));
-                }
-                Ok((group.into(), key))
+                keys.encode(row, &mut key).map_err(|_| Misfit::NoKey)?;
+                let (group, home) = (groups.value(row), columns.key_group(&key));
+                if home.index() == group { Ok((group.into(), key)) } else { Err(Misfit::Stray { home }) }
             }
             Self::Listed(indices) => Ok((indices.value(row), Vec::new())),
         }
