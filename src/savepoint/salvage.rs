@@ -10,8 +10,8 @@ use super::{Savepoint, StateColumns, StateFile, StateFileWriter, new};
 use crate::error::{Error, Result, shown};
 use crate::format::KeyColumn;
 use crate::model::{
-    FileEntry, KeyGroup, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry, StateKind,
-    StateName,
+    FileEntry, KeyGroup, KeyGroupRange, Manifest, OperatorEntry, OperatorUid, SavepointId, StateEntry,
+    StateKind, StateName,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};

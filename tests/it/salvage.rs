@@ -296,7 +296,8 @@ fn a_timer_in_a_wrong_key_group_costs_nothing_but_itself() {
         max_parallelism: pitlane::model::MaxParallelism::new(16).unwrap(),
     };
     let timer = |i: i64| {
-        let fields = vec![("at_ms".to_owned(), Value::Int(i.into())), ("key".to_owned(), sample::room(i % 9))];
+        let fields =
+            vec![("at_ms".to_owned(), Value::Int(i.into())), ("key".to_owned(), sample::room(i % 9))];
         (Value::Struct(fields), Value::Unit)
     };
     let rows = sample::sorted(&columns, &(0..60).map(timer).collect::<Vec<_>>());
