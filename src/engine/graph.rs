@@ -11,7 +11,7 @@ use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{Code, OperatorDescription, StateDescription};
 use crate::model::{
     JobInfo, KeyGroupRange, MaxParallelism, OperatorTraits, OperatorUid, Schema, StateKind, StateName,
-    TimeBasis,
+    TimeBasis, state_problem,
 };
 use crate::savepoint::Savepoint;
 use std::collections::{BTreeMap, HashSet};
@@ -195,6 +195,7 @@ impl Graph {
             }
             if node.role.has_part() {
                 let states = (node.describe)(&uid)?;
+                states.iter().try_for_each(|state| refuse_types(&uid, state))?;
                 let traits = self.traits_of(id, &states);
                 operators.push(OperatorDescription { uid, kind: node.kind.to_owned(), traits, states });
             }
@@ -222,6 +223,15 @@ impl Graph {
         let node = &self.nodes[id];
         node.uid.clone().unwrap_or_else(|| format!("{}-{id}", node.kind))
     }
+}
+
+/// Refuses a state whose types have no columns, or had none when they were the job's: what the compiler let pass.
+fn refuse_types(uid: &OperatorUid, state: &StateDescription) -> Result<(), JobProblem> {
+    let stages = state.steps.iter().map(|step| &step.from).chain([&state.schema]);
+    let mut problems = stages
+        .filter_map(|schema| state_problem(state.name.as_str(), state.key.as_ref(), &schema.data_type));
+    let refused = |reason| Err(JobProblem::BadState { uid: uid.to_string(), reason });
+    problems.next().map_or(Ok(()), refused)
 }
 
 /// Describes operator state of the engine's own.

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::savepoint::{StateColumns, StateWriter, state_file_path};
 use crate::state::table::GroupImage;
-use crate::state::{Build as _, Key, Read as _, State};
+use crate::state::{Build as _, Key, Read as _, State, append};
 use crate::storage::{LocalStore, Store};
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
@@ -403,7 +403,7 @@ impl ListImage {
         let mut builder = S::Builder::default();
         let mut pieces = Vec::new();
         for (index, value) in values.iter().enumerate() {
-            builder.append(value).map_err(|problem| {
+            append(value, &mut builder).map_err(|problem| {
                 let refused = Refused { row: format!("element {index}"), problem: problem.inside("value") };
                 Error::unstorable(&kind.uid, &kind.state, refused)
             })?;

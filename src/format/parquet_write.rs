@@ -6,10 +6,14 @@
 use super::StateColumns;
 use super::chunks::{Hashes, chunk_hasher, file_metadata};
 use super::key_column::RowOrder;
+use super::memory::{array_bytes, too_large};
 use super::settings::{parquet_schema, properties};
 use super::sink::Sink;
 use crate::error::{Error, Result};
-use crate::model::{FileEntry, Fingerprint, KeyGroupRange, StateKind, TypeProblem, join, type_problem};
+use crate::model::text::cut;
+use crate::model::{
+    FileEntry, Fingerprint, KeyGroupRange, MAX_CELL_BYTES, StateKind, TypeProblem, join, type_problem, value_at,
+};
 use arrow::array::{Array, AsArray, RecordBatch, UInt16Array};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -267,6 +271,9 @@ impl<W: Write + Send> ParquetWriter<W> {
                 piece = piece.slice(0, piece.num_rows() / 2);
                 memory = batch_memory(&piece);
             }
+            if memory > PIECE_MEMORY {
+                self.check_size(&piece)?;
+            }
             let is_full = |group: &OpenGroup| {
                 let encoded =
                     || group.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
@@ -286,6 +293,20 @@ impl<W: Write + Send> ParquetWriter<W> {
             taken += piece.num_rows();
         }
         Ok(taken)
+    }
+
+    /// Checks that a row, which is more than a piece by itself, fits into pages: the library would write broken ones.
+    fn check_size(&self, row: &RecordBatch) -> Result<()> {
+        for (column, field) in row.columns().iter().zip(self.schema.fields()) {
+            if let Some(bytes) = too_large(column) {
+                let key = self.columns.key.as_ref().filter(|_| self.columns.kind.is_keyed());
+                let key = key.and_then(|key| value_at(row.column(1), key, 0).ok());
+                let of = key.map_or_else(String::new, |key| format!(", key {}", cut(&key.to_string())));
+                let found = format!("{bytes} bytes in column `{}`{of}", field.name());
+                return Err(self.refuse(found, format!("at most {MAX_CELL_BYTES} in one key or value")));
+            }
+        }
+        Ok(())
     }
 
     fn encode(&mut self, piece: &RecordBatch, memory: usize) -> Result<()> {
@@ -363,6 +384,5 @@ fn odd(what: &str) -> ParquetError {
 
 /// The memory that the rows of a batch take, without what they share with rows outside of it.
 fn batch_memory(batch: &RecordBatch) -> usize {
-    let memory = |array: &Arc<dyn Array>| array.to_data().get_slice_memory_size().unwrap_or(usize::MAX >> 8);
-    batch.columns().iter().map(memory).sum()
+    batch.columns().iter().map(|column| array_bytes(column)).sum()
 }

@@ -50,6 +50,18 @@ pub fn type_problem(data_type: &DataType) -> Option<TypeProblem> {
     find("", data_type, 1)
 }
 
+/// Returns why a state with such keys and values cannot be stored, for people; `None` if it can.
+pub(crate) fn state_problem(state: &str, key: Option<&DataType>, value: &DataType) -> Option<String> {
+    if let Some((key, problem)) = key.and_then(|key| Some((key, key_problem(key)?))) {
+        return Some(format!("state `{state}`: {key} cannot be a key: {problem}"));
+    }
+    let mut parts = key.map(|key| ("key", key)).into_iter().chain([("value", value)]);
+    parts.find_map(|(part, data_type)| {
+        let problem = type_problem(data_type)?;
+        Some(format!("state `{state}`: the {part} has no columns: {problem}"))
+    })
+}
+
 /// Looks at the type at `place`, which lies `depth` levels deep.
 fn find(place: &str, data_type: &DataType, depth: usize) -> Option<TypeProblem> {
     let problem = |found: String, wanted: &str| {

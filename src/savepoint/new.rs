@@ -9,8 +9,7 @@ use crate::error::{Error, JobProblem, Result, shown};
 use crate::format::layout;
 use crate::model::{
     DataType, Epoch, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry, OperatorTraits,
-    OperatorUid, Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, key_problem,
-    type_problem,
+    OperatorUid, Schema, SourceEntry, SourcePosition, StateEntry, StateKind, StateName, state_problem,
 };
 use crate::storage::{LocalStore, Store, local_path};
 use arrow::array::ArrayRef;
@@ -305,15 +304,8 @@ impl SavepointWriter {
     ) -> Result<KeyedColumns> {
         let uid = check_name(uid, OperatorUid::new(uid))?;
         let state = check_name(state, StateName::new(state))?;
-        if let Some(problem) = key_problem(&key) {
-            return Err(self.bad_state(&uid, format!("{key} cannot be a key: {problem}")));
-        }
-        for (name, data_type) in [("key", &key), ("value", &schema.data_type)] {
-            if let Some(problem) = type_problem(data_type) {
-                return Err(
-                    self.bad_state(&uid, format!("state `{state}`: the {name} has no columns: {problem}"))
-                );
-            }
+        if let Some(problem) = state_problem(state.as_str(), Some(&key), &schema.data_type) {
+            return Err(self.bad_state(&uid, problem));
         }
         let mut states = self.shared.states();
         let known = states.operators.iter().position(|operator| operator.uid == uid);

@@ -6,7 +6,7 @@
 use super::merge::{Cursor, Gathered, Place, Rows};
 use super::{StateFile, StateWriter};
 use crate::error::{Error, Result};
-use crate::format::layout;
+use crate::format::{array_bytes, layout};
 use crate::model::{FileEntry, SchemaVersion};
 use crate::storage::Store;
 use arrow::array::{Array, ArrayRef};
@@ -207,13 +207,17 @@ impl Sorter {
             let encoded = column.encode(row, &mut buffer.keys);
             encoded.map_err(|error| self.target.rows.mismatch(error.found, error.wanted))?;
             let key = &buffer.keys[start..];
+            // Longer by far than a key that a state file takes, which says so in better words when it comes to that.
+            let Ok(key_bytes) = u32::try_from(key.len()) else {
+                let found = format!("a key of {} bytes", key.len());
+                return Err(self.target.rows.mismatch(found, "fewer than 2^32"));
+            };
             let group = self.target.rows.columns.key_group(key).index();
             buffer.is_unsorted |= buffer.rows.last().is_some_and(|last| buffer.key(last) > (group, key));
-            let key_bytes = key.len() as u32;
             buffer.rows.push(Row { group, key_bytes, key_start: start, chunk, row: row as u32 });
             buffer.bytes += key.len() + size_of::<Row>();
         }
-        buffer.bytes += memory(&keys) + memory(&values);
+        buffer.bytes += array_bytes(&keys) + array_bytes(&values);
         buffer.chunks.push((keys, values));
         if buffer.bytes >= self.budget_bytes { self.spill() } else { Ok(()) }
     }
@@ -335,9 +339,4 @@ impl Sorter {
         let runs = std::mem::take(&mut self.runs);
         self.merge(runs, &self.target.path(1))
     }
-}
-
-/// The memory that the rows of an array take.
-fn memory(array: &ArrayRef) -> usize {
-    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
 }

@@ -2,6 +2,7 @@
 //! equal bytes whatever order they were hashed in.
 
 use super::generated::{check_nulls, other_layout};
+use super::row::LEAF_BYTES;
 use super::text::{offset, take_offsets};
 use super::{Build, ColumnMismatch, Key, Read, State, Unstorable};
 use crate::model::{DataType, element_field};
@@ -63,7 +64,7 @@ impl<C: Sequence> Build<C> for ListBuilder<C> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        self.items.len() + self.items.size_hint_bytes()
+        LEAF_BYTES * self.ends.len() + self.items.size_hint_bytes()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {

@@ -3,6 +3,7 @@
 
 use super::generated::{check_nulls, other_layout};
 use super::list::Rows;
+use super::row::LEAF_BYTES;
 use super::text::{offset, take_offsets};
 use super::{Build, ColumnMismatch, Key, Read, State, Unstorable};
 use crate::model::{DataType, ELEMENT, ENTRIES, entries_field, entry_fields};
@@ -67,7 +68,7 @@ impl<M: Mapping> Build<M> for MapBuilder<M> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        self.keys.len() + self.keys.size_hint_bytes() + self.values.size_hint_bytes()
+        LEAF_BYTES * self.ends.len() + self.keys.size_hint_bytes() + self.values.size_hint_bytes()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {

@@ -33,6 +33,8 @@ pub use plain::{
     WideReader,
 };
 pub use pointer::{PointerBuilder, PointerReader};
+#[cfg(feature = "engine")]
+pub(crate) use row::append;
 pub(crate) use row::append_row;
 pub use scalar::{Native, Scalar, ScalarBuilder, ScalarReader};
 pub use text::{
@@ -124,9 +126,10 @@ pub trait Build<T>: Default + Send + 'static {
         self.len() == 0
     }
 
-    /// Returns a number that no offset in the array exceeds: bytes of strings, and elements of lists.
+    /// Returns about how many bytes the array takes, in memory or in a file, whichever is more.
     ///
-    /// An offset has 31 bits. Callers finish the array long before that; a single value that exceeds it is refused.
+    /// No offset in the array exceeds it. An offset has 31 bits: callers finish the array long before that, and a single
+    /// value that exceeds it is refused.
     fn size_hint_bytes(&self) -> usize;
 
     /// Takes the array out, leaving the builder empty; `validity` marks the absent places, if there are any.

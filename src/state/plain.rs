@@ -1,6 +1,7 @@
 //! Columns of plain types: booleans, numbers and `()`.
 
 use super::generated::{check_nulls, other_layout};
+use super::row::{LEAF_BYTES, leaf_bytes};
 use super::{Build, ColumnMismatch, Read, State, Unstorable};
 use crate::model::DataType;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray};
@@ -58,7 +59,7 @@ impl<T: Plain> Build<T> for PlainBuilder<T> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        leaf_bytes(&self.values)
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
@@ -205,7 +206,7 @@ impl<T: Wide> Build<T> for WideBuilder<T> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        self.bytes.len()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
@@ -275,7 +276,7 @@ impl Build<bool> for BoolBuilder {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        LEAF_BYTES * self.values.len()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
@@ -348,7 +349,7 @@ impl Build<()> for UnitBuilder {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        LEAF_BYTES * self.len
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {

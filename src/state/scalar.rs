@@ -2,6 +2,7 @@
 
 use super::generated::{check_nulls, other_layout};
 use super::plain::take_vec;
+use super::row::leaf_bytes;
 use super::{Build, ColumnMismatch, Read, State, Unstorable};
 use crate::model::arrow_type;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
@@ -69,7 +70,7 @@ impl<T: Scalar> Build<T> for ScalarBuilder<T> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        leaf_bytes(&self.values)
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {

@@ -2,6 +2,7 @@
 
 use super::generated::{check_nulls, other_layout};
 use super::plain::take_vec;
+use super::row::LEAF_BYTES;
 use super::{Build, ColumnMismatch, Read, State, Unstorable};
 use crate::model::DataType;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, StringArray};
@@ -39,6 +40,10 @@ impl Strung {
     fn end(&mut self) -> Result<(), Unstorable> {
         self.ends.push(offset(self.bytes.len(), 0, "bytes")?);
         Ok(())
+    }
+
+    fn size_bytes(&self) -> usize {
+        LEAF_BYTES * self.ends.len() + self.bytes.len()
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
@@ -167,7 +172,7 @@ impl<T: Text> Build<T> for TextBuilder<T> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        self.texts.bytes.len()
+        self.texts.size_bytes()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
@@ -307,7 +312,7 @@ impl<T: Binary> Build<T> for BinaryBuilder<T> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        self.values.bytes.len()
+        self.values.size_bytes()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
@@ -403,8 +408,7 @@ impl<const N: usize> Build<FixedBytes<N>> for FixedBuilder<N> {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        // No offsets, yet a column of long values grows as fast as one of text.
-        self.bytes.len()
+        N.max(LEAF_BYTES) * (self.bytes.len() / N)
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {

@@ -42,7 +42,7 @@ impl Build<Duration> for DurationBuilder {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        self.secs.size_hint_bytes() + self.nanos.size_hint_bytes()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {

@@ -2,7 +2,7 @@
 
 use crate::error::{BoxError, JobProblem};
 use crate::migrate::{Chain, Migration, StateDescription};
-use crate::model::{OperatorUid, StateKind, StateName, Value, key_problem};
+use crate::model::{OperatorUid, StateKind, StateName, Value};
 use crate::state::{Key, State};
 use std::collections::BTreeMap;
 
@@ -47,9 +47,6 @@ impl<S: State> StateSettings<S> {
         kind: StateKind,
     ) -> Result<StateDescription, JobProblem> {
         let name = self.state_name()?;
-        if let Some(reason) = key_problem(&K::data_type()) {
-            return Err(JobProblem::BadState { uid: uid.to_string(), reason });
-        }
         self.chain.check(uid.as_str())?;
         Ok(self.chain.describe(name, kind, Some(K::data_type())))
     }

@@ -137,7 +137,7 @@ impl Build<DateTime<FixedOffset>> for OffsetTimeBuilder {
     }
 
     fn size_hint_bytes(&self) -> usize {
-        0
+        self.utc.size_hint_bytes() + self.offset_s.size_hint_bytes()
     }
 
     fn finish(&mut self, validity: Option<NullBuffer>) -> ArrayRef {
