@@ -228,8 +228,8 @@ impl Graph {
 /// Refuses a state whose types have no columns, or had none when they were the job's: what the compiler let pass.
 fn refuse_types(uid: &OperatorUid, state: &StateDescription) -> Result<(), JobProblem> {
     let stages = state.steps.iter().map(|step| &step.from).chain([&state.schema]);
-    let mut problems = stages
-        .filter_map(|schema| state_problem(state.name.as_str(), state.key.as_ref(), &schema.data_type));
+    let mut problems =
+        stages.filter_map(|schema| state_problem(state.name.as_str(), state.key.as_ref(), &schema.data_type));
     let refused = |reason| Err(JobProblem::BadState { uid: uid.to_string(), reason });
     problems.next().map_or(Ok(()), refused)
 }

@@ -49,7 +49,8 @@ mod tests {
 
     fn lists(lengths: &[usize], element: &Type, value: &Value) -> ArrayRef {
         let list = |length: &usize| Value::List(vec![value.clone(); *length]);
-        array_of(&lengths.iter().map(list).collect::<Vec<_>>(), &Type::List(Box::new(element.clone()))).unwrap()
+        array_of(&lengths.iter().map(list).collect::<Vec<_>>(), &Type::List(Box::new(element.clone())))
+            .unwrap()
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::sink::Sink;
 use crate::error::{Error, Result};
 use crate::model::text::cut;
 use crate::model::{
-    FileEntry, Fingerprint, KeyGroupRange, MAX_CELL_BYTES, StateKind, TypeProblem, join, type_problem, value_at,
+    FileEntry, Fingerprint, KeyGroupRange, MAX_CELL_BYTES, StateKind, TypeProblem, join, type_problem,
+    value_at,
 };
 use arrow::array::{Array, AsArray, RecordBatch, UInt16Array};
 use arrow::datatypes::SchemaRef;

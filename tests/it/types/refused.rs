@@ -109,7 +109,10 @@ mod jobs {
             .sink(FileSink::json_lines("unused"))
             .uid("out");
         let refusal = job.describe().unwrap_err().to_string();
-        assert!(refusal.contains("operator `leaves`: state `state`: the key has no columns: `element."), "{refusal}");
+        assert!(
+            refusal.contains("operator `leaves`: state `state`: the key has no columns: `element."),
+            "{refusal}"
+        );
     }
 }
 
@@ -136,6 +139,7 @@ fn a_value_larger_than_a_page_can_be_is_refused_with_its_key() {
     let values: ArrayRef = Arc::new(BinaryArray::new(offsets, Buffer::from_vec(vec![0_u8; long + 3]), None));
     let keys: ArrayRef = Arc::new(UInt8Array::from(vec![3, 4]));
     let refused = columns.write(keys, values).and_then(|()| columns.finish()).unwrap_err().to_string();
-    let wanted = "found 1073741829 bytes in column `value`, key 4, wanted at most 1073741824 in one key or value";
+    let wanted =
+        "found 1073741829 bytes in column `value`, key 4, wanted at most 1073741824 in one key or value";
     assert!(refused.ends_with(wanted), "{refused}");
 }
