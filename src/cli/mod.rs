@@ -9,6 +9,7 @@ mod consolidate;
 mod describe;
 mod diff;
 mod diff_json;
+mod fixture;
 mod get;
 mod inspect;
 mod inspect_state;
@@ -56,6 +57,7 @@ enum Verb {
     Verify(verify::VerifyArgs),
     Salvage(salvage::SalvageArgs),
     Consolidate(consolidate::ConsolidateArgs),
+    Fixture(fixture::FixtureArgs),
     Get(get::GetArgs),
     Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
@@ -96,6 +98,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Verb::Verify(args) => verify::run(args, &mut console),
         Verb::Salvage(args) => salvage::run(args, &mut console),
         Verb::Consolidate(args) => consolidate::run(args, &mut console),
+        Verb::Fixture(args) => fixture::run(args, &mut console),
         Verb::Get(args) => get::run(args, &mut console),
         Verb::Diff(args) => diff::run(args, &mut console),
         Verb::Plan(args) => plan::run(args, &mut console),

@@ -139,6 +139,11 @@ impl<S: State> Chain<S> {
         steps.chain([self.schema()]).collect()
     }
 
+    /// Returns the migrations, without their code, oldest first.
+    pub fn steps(&self) -> Vec<StepDescription> {
+        self.inner.steps.iter().map(|step| step.describe()).collect()
+    }
+
     /// Describes a state that has this chain, for plans made without the job's code.
     pub fn describe(&self, name: StateName, kind: StateKind, key: Option<DataType>) -> StateDescription {
         let steps = self.inner.steps.iter().map(|step| step.describe()).collect();

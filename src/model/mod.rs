@@ -42,6 +42,7 @@ pub use manifest::{
 pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use progress::Progress;
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
+pub(crate) use timer::TIME_BYTES as TIMER_TIME_BYTES;
 pub use timer::{key_of_timer, timer_key};
 pub use traits::{Delivery, OperatorTraits, TimeBasis, Warning};
 pub(crate) use type_problem::state_problem;

@@ -10,7 +10,7 @@ const AT_MS: &str = "at_ms";
 /// The field with the key.
 const KEY: &str = "key";
 /// What the time takes of the canonical encoding of a timer, at its start.
-pub(super) const TIME_BYTES: usize = size_of::<i64>();
+pub(crate) const TIME_BYTES: usize = size_of::<i64>();
 
 /// Returns the type of the timers of keys of type `key`: the type of the keys of a state of the kind
 /// [`Timers`](super::StateKind::Timers).

@@ -106,12 +106,15 @@ fn every_verb_has_help_with_examples() {
         "verify",
         "salvage",
         "consolidate",
+        "fixture",
         "get",
         "diff",
         "plan",
         "migrate",
     ];
-    for verb in verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"]]) {
+    for verb in
+        verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"], vec!["migrate", "retire"]])
+    {
         let help = place.run(&[verb.as_slice(), &["--help"]].concat());
         assert_eq!(help.status, 0);
         for wanted in ["Examples:", "--json"] {

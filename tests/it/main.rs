@@ -73,6 +73,7 @@ mod round_trip;
 mod salvage;
 mod sample;
 mod sampled;
+mod sampling;
 mod savepoint;
 mod scan;
 #[cfg(feature = "engine")]

@@ -2,6 +2,7 @@
 
 mod chain;
 mod derived;
+mod laws;
 mod plan;
 mod project;
 mod random;
