@@ -65,7 +65,7 @@ fn a_value_without_an_answer_is_found_and_made_small() {
     let found = checked(&rows, &Chain::<u8>::current(2).then(NoLongNames));
     assert_eq!(
         found.to_string(),
-        "broken: there is an answer for every value\n  key 1, stored under version 1: (0, a ve, 0x)\n  \
+        "broken: there is an answer for every value\n  key 1, stored under version 1: (0, \"a ve\", [])\n  \
          error: a long name\n"
     );
 }
