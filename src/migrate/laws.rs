@@ -149,7 +149,8 @@ pub fn laws<S: State>(state: &StateView<'_>, chain: &Chain<S>) -> Result<Laws> {
     let job = || state.savepoint().manifest().job.name.to_string();
     chain.check(operator.uid.as_str()).map_err(|problem| Error::Job { job: job(), problem })?;
     let routes = entry.schemas.iter().map(|schema| chain.route(schema));
-    let routes = routes.map(|route| route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone())));
+    let routes =
+        routes.map(|route| route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone())));
     let routes: Vec<Route<S>> = routes.collect::<Result<_>>()?;
     let rows = stored(state)?;
     let answer = |row: &Stored| answer(&routes[row.schema], &row.key, &row.value);
@@ -161,12 +162,17 @@ pub fn laws<S: State>(state: &StateView<'_>, chain: &Chain<S>) -> Result<Laws> {
     let version = |row: &Stored| entry.schemas[row.schema].version;
     let mut breaks = |law, is_broken: &dyn Fn(&Stored) -> Option<String>, rows: &[&Stored]| {
         let Some(smallest) = rows.iter().min_by_key(|row| row.value.to_string().len()) else { return };
-        let row = shrunk(smallest, &entry.schemas[smallest.schema].data_type, &|row| is_broken(row).is_some());
+        let row =
+            shrunk(smallest, &entry.schemas[smallest.schema].data_type, &|row| is_broken(row).is_some());
         let (row, found) = match is_broken(&row) {
             Some(found) => (row, found),
             // It was so once: that is what makes it a law that is broken.
             None => {
-                let row = Stored { schema: smallest.schema, key: smallest.key.clone(), value: smallest.value.clone() };
+                let row = Stored {
+                    schema: smallest.schema,
+                    key: smallest.key.clone(),
+                    value: smallest.value.clone(),
+                };
                 (row, "it does not happen each time".to_owned())
             }
         };
@@ -227,7 +233,8 @@ fn stored(state: &StateView<'_>) -> Result<Vec<Stored>> {
 
 /// Takes one value through the migrations, by itself.
 fn answer<S: State>(route: &Route<S>, key: &Value, value: &Value) -> Answer {
-    let column = array_of(std::slice::from_ref(value), &route.stored().data_type).map_err(|e| e.to_string())?;
+    let column =
+        array_of(std::slice::from_ref(value), &route.stored().data_type).map_err(|e| e.to_string())?;
     let values = route.open(&column).map_err(|e| e.to_string())?;
     let migrated = catch_unwind(AssertUnwindSafe(|| values.read(0, &|| key.clone())));
     let migrated = migrated.map_err(|panic| {
@@ -235,7 +242,9 @@ fn answer<S: State>(route: &Route<S>, key: &Value, value: &Value) -> Answer {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         format!("panic: {}", text.unwrap_or("without a message"))
     })?;
-    let Some(new) = migrated.map_err(|failure| format!("error: {}", failure.source))? else { return Ok(None) };
+    let Some(new) = migrated.map_err(|failure| format!("error: {}", failure.source))? else {
+        return Ok(None);
+    };
     let mut builder = S::Builder::default();
     builder.append(&new).map_err(|problem| format!("the new value cannot be stored: {problem}"))?;
     let column = builder.finish(None);
@@ -279,7 +288,9 @@ fn simpler(value: &Value) -> Vec<Value> {
         Value::Bool(true) => vec![Value::Bool(false)],
         Value::Int(0) | Value::Uint(0) => Vec::new(),
         Value::Int(number) => numbers(*number).map(Value::Int).collect(),
-        Value::Uint(number) => [0, number / 2, number - 1].into_iter().filter(|n| n < number).map(Value::Uint).collect(),
+        Value::Uint(number) => {
+            [0, number / 2, number - 1].into_iter().filter(|n| n < number).map(Value::Uint).collect()
+        }
         Value::F64(number) if *number != 0.0 => vec![Value::F64(0.0)],
         Value::F32(number) if *number != 0.0 => vec![Value::F32(0.0)],
         Value::String(text) if !text.is_empty() => {
@@ -336,7 +347,13 @@ fn lost_fields<S: State>(chain: &Chain<S>) -> Vec<BrokenLaw> {
             broken.push(BrokenLaw {
                 law: Law::NothingLost,
                 example: None,
-                found: format!("`{}`, v{} -> v{}: {}", step.name, step.from.version, step.to, lost.join(", ")),
+                found: format!(
+                    "`{}`, v{} -> v{}: {}",
+                    step.name,
+                    step.from.version,
+                    step.to,
+                    lost.join(", ")
+                ),
             });
         }
     }
