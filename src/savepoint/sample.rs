@@ -52,7 +52,7 @@ pub fn sample(savepoint: &Savepoint, keys: usize, store: Arc<dyn Store>, dir: &s
         let mut manifest = Manifest {
             kind: ImageKind::Savepoint,
             created_ms: new::now_ms(),
-            writer: new::writer(),
+            writer: new::writer_name(),
             parent: Some(savepoint.id.clone()),
             ..savepoint.manifest().clone()
         };
