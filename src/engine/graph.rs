@@ -157,9 +157,13 @@ impl Graph {
     }
 
     fn traits_of(&self, node: NodeId, states: &[StateDescription]) -> OperatorTraits {
-        let by_clock = states.iter().any(|s| s.name.as_str() == TimeKind::Processing.state_name());
-        let derived =
-            OperatorTraits { time: by_clock.then_some(TimeBasis::Processing), ..OperatorTraits::default() };
+        let goes_by = |time: TimeKind| states.iter().any(|s| s.name.as_str() == time.state_name());
+        let time = match (goes_by(TimeKind::Processing), goes_by(TimeKind::Event)) {
+            (true, _) => Some(TimeBasis::Processing),
+            (false, true) => Some(TimeBasis::Event),
+            (false, false) => None,
+        };
+        let derived = OperatorTraits { time, ..OperatorTraits::default() };
         self.traits.get(&node).map_or(derived, |traits| traits())
     }
 

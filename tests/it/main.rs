@@ -30,6 +30,8 @@ mod fuzz;
 
 #[cfg(feature = "engine")]
 mod alarm;
+#[cfg(feature = "engine")]
+mod bad_input;
 mod bootstrap;
 #[cfg(feature = "engine")]
 mod broadcast;
@@ -48,6 +50,8 @@ mod diff;
 #[cfg(feature = "engine")]
 mod engine;
 mod fixtures;
+#[cfg(feature = "engine")]
+mod flights_year;
 mod hostile;
 #[cfg(feature = "engine")]
 mod joins;
@@ -76,6 +80,8 @@ mod sampled;
 mod sampling;
 mod savepoint;
 mod scan;
+#[cfg(feature = "engine")]
+mod sinks;
 #[cfg(feature = "engine")]
 mod sources;
 mod spec;

@@ -2,7 +2,9 @@
 
 use super::wait_for;
 use pitlane::connectors::{FileSink, Generator, Polled, Source, SplitReader, Taken};
-use pitlane::engine::{Checkpoints, Clock, Job, JobHandle, RunOptions, WatermarkGenerator, Watermarks};
+use pitlane::engine::{
+    Checkpoints, Clock, Context, Job, JobHandle, RunOptions, States, Tumbling, WatermarkGenerator, Watermarks,
+};
 use pitlane::model::{SourcePosition, TimeBasis};
 use pitlane::savepoint::Savepoint;
 use std::collections::BTreeMap;
@@ -284,4 +286,47 @@ fn a_plan_and_an_inspection_warn_of_ingestion_time() {
     assert_eq!(pitlane::cli::run_with(args, &mut out, &mut err), 0);
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains(&format!("warning     {warning}\n")), "{out}");
+}
+
+#[test]
+fn operators_that_go_by_the_clock_are_marked_and_those_that_go_by_event_time_are_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let build = || {
+        let job = Job::new("times").checkpoints(Checkpoints::off());
+        let times = job.source(Generator::new(1, 10, |_, n| n as i64)).uid("times");
+        let times = times.watermarks(Watermarks::ascending(), |time| *time);
+        let (by_time, minute) = (times.key_by(|time| *time), Duration::from_secs(60));
+        let _ = by_time.window(Tumbling::of(minute)).count().uid("minutes");
+        let _ = by_time.window(Tumbling::of(minute).processing_time()).count().uid("minutes-of-the-clock");
+        let _ = by_time.count().uid("count");
+        let alarms = |states: &mut States<i64>| {
+            let timers = states.processing_timers();
+            move |time: i64, context: &mut Context<'_, i64, i64>| Ok(timers.set(context.now_ms() + time)?)
+        };
+        let _ = by_time.process(alarms).uid("alarms");
+        job
+    };
+    let end = build().run(&RunOptions::in_dir(dir.path())).unwrap();
+    let savepoint = Savepoint::open(end.image.unwrap()).unwrap();
+    let described = build().describe().unwrap();
+    let wanted = [
+        ("times", Some(TimeBasis::Event)),
+        ("minutes", Some(TimeBasis::Event)),
+        ("minutes-of-the-clock", Some(TimeBasis::Processing)),
+        ("count", None),
+        ("alarms", Some(TimeBasis::Processing)),
+    ];
+    let times: Vec<_> = described.operators.iter().map(|o| (o.uid.as_str(), o.traits.time)).collect();
+    assert_eq!(times, wanted);
+    let times: Vec<_> =
+        savepoint.manifest().operators.iter().map(|o| (o.uid.as_str(), o.traits.time)).collect();
+    assert_eq!(times, wanted);
+    let plan = pitlane::migrate::plan(savepoint.manifest(), &described, &[]).to_string();
+    let warnings: Vec<_> = plan.lines().filter(|line| line.starts_with("warning")).collect();
+    assert_eq!(
+        warnings,
+        ["minutes-of-the-clock", "alarms"].map(|uid| format!(
+            "warning: operator `{uid}` goes by processing time: processing the same input again gives other results"
+        ))
+    );
 }
