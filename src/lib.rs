@@ -55,6 +55,8 @@ pub mod rewrite;
 pub mod savepoint;
 pub mod state;
 pub mod storage;
+#[cfg(feature = "engine")]
+pub mod testing;
 
 pub use error::{BoxError, Error, Result};
 pub use pitlane_derive::{Key, State};

@@ -36,8 +36,12 @@ pub(super) struct JobArgs {
 }
 
 impl JobArgs {
+    pub(super) fn run_dir(&self) -> RunDir {
+        self.run_dir.run_dir()
+    }
+
     pub(super) fn find(&self) -> Result<RunningJob> {
-        client::find(&self.run_dir.run_dir(), &self.job)
+        client::find(&self.run_dir(), &self.job)
     }
 }
 

@@ -26,6 +26,7 @@ const EXAMPLES: &str = "Examples:
 
 const JSON_HELP: &str =
     "Print JSON, an array of: {id, job, release, branch, attempt, pid, workers, state, started_ms, epoch,
+  restarts, supervisor_pid or null, last_failure: {at_ms, error} or null,
   last_checkpoint: {epoch, is_savepoint, at_ms, path, duration_ms, size_bytes, stall_us} or null,
   recent_checkpoints: the last ten, newest first, failed_checkpoints,
   last_checkpoint_failure: {epoch, at_ms, error} or null, data_dir, watermark_ms or null,

@@ -23,6 +23,7 @@ mod report;
 mod salvage;
 mod savepoint;
 mod sql;
+mod status;
 mod stop;
 mod text;
 mod verify;
@@ -50,6 +51,7 @@ const STATUS_HELP: &str = "Exit status: 0 done, or no difference; 1 the answer i
 #[derive(Subcommand)]
 enum Verb {
     List(list::ListArgs),
+    Status(status::StatusArgs),
     Savepoint(savepoint::SavepointArgs),
     Stop(stop::StopArgs),
     Cancel(cancel::CancelArgs),
@@ -91,6 +93,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
     let mut console = Console { out, err };
     let outcome = match &cli.verb {
         Verb::List(args) => list::run(args, &mut console),
+        Verb::Status(args) => status::run(args, &mut console),
         Verb::Savepoint(args) => savepoint::run(args, &mut console),
         Verb::Stop(args) => stop::run(args, &mut console),
         Verb::Cancel(args) => cancel::run(args, &mut console),

@@ -1,4 +1,4 @@
-//! Finding running jobs and asking them: what `pitlane list`, `savepoint`, `stop` and `cancel` do.
+//! Finding running jobs and asking them: what `pitlane list`, `status`, `savepoint`, `stop` and `cancel` do.
 
 use super::http::{self, HttpError, Response};
 use super::run_dir::is_gone;
@@ -92,9 +92,26 @@ pub fn find(run_dir: &RunDir, name: &str) -> Result<RunningJob> {
 }
 
 impl RunningJob {
-    /// Returns what the job said when it was found.
+    /// Returns what the job said when it was last asked.
     pub fn status(&self) -> &JobStatus {
         &self.status
+    }
+
+    /// Asks the job once more how it is; returns whether it still runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Control`] if it is there and does not answer.
+    pub fn refresh(&mut self) -> Result<bool> {
+        match ask(&self.status.id, &self.socket, &Command::Status, Some(STATUS_TIMEOUT)) {
+            // Another job may have taken over the name of the socket.
+            Ok(status) if status_is_of(&status, &self.status) => {
+                self.status = status;
+                Ok(true)
+            }
+            Ok(_) | Err(Failure::Gone) => Ok(false),
+            Err(Failure::Told(error)) => Err(error),
+        }
     }
 
     /// Takes a savepoint and lets the job go on; returns once it is committed.
@@ -131,6 +148,10 @@ impl RunningJob {
             Failure::Told(error) => error,
         })
     }
+}
+
+fn status_is_of(status: &JobStatus, known: &JobStatus) -> bool {
+    (status.pid, &status.id) == (known.pid, &known.id)
 }
 
 enum Failure {

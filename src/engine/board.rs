@@ -13,7 +13,7 @@ use crate::migrate::OperatorDescription;
 use crate::model::{
     ImageKind, JobInfo, Manifest, MaxParallelism, MigrationRecord, OperatorUid, SavepointId, SourceEntry,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,8 +56,6 @@ struct News {
     failed: u64,
     last_failure: Option<CheckpointFailure>,
     sources: Vec<SourceEntry>,
-    /// By operator and state: rows of the last image under each older schema version.
-    older: BTreeMap<(String, String), Vec<VersionCount>>,
 }
 
 impl Board {
@@ -69,7 +67,6 @@ impl Board {
             failed: 0,
             last_failure: None,
             sources: Vec::new(),
-            older: BTreeMap::new(),
         };
         Self { facts, id, news: Mutex::new(news) }
     }
@@ -88,13 +85,6 @@ impl Board {
 
     /// Notes that an image is committed.
     pub(crate) fn committed(&self, manifest: Manifest, done: &SavepointDone, stall_us: u64) {
-        let older = manifest.states().map(|(operator, state)| {
-            let current = state.schemas.first().map(|s| s.version);
-            let older = state.rows_by_version().into_iter().filter(|(version, _)| Some(*version) != current);
-            let counts = older.map(|(v, entries)| VersionCount { schema_version: v.0, entries });
-            ((operator.uid.to_string(), state.name.to_string()), counts.collect())
-        });
-        let older = older.collect();
         let mut news = self.news();
         news.recent.truncate(RECENT - 1);
         news.recent.push_front(CheckpointStatus {
@@ -106,7 +96,6 @@ impl Board {
             size_bytes: done.size_bytes,
             stall_us,
         });
-        news.older = older;
         news.sources = manifest.sources;
     }
 
@@ -131,19 +120,18 @@ impl Board {
             let keeps = |role: &Role| matches!(role, Role::Keyed | Role::Instance);
             let keeper = facts.parts.iter().find(|(id, role, _)| *id == node && keeps(role));
             let states = keeper.into_iter().flat_map(|(.., operator)| &operator.states).map(|state| {
-                let entries = count(reading.unmigrated);
-                let versions = news.older.get(&(uid.to_string(), state.name.to_string()));
-                let unmigrated = match versions.map(Vec::as_slice) {
-                    _ if entries == 0 => Vec::new(),
-                    Some([only]) => vec![VersionCount { schema_version: only.schema_version, entries }],
-                    Some(several) if !several.is_empty() => several.to_vec(),
-                    _ => vec![VersionCount { schema_version: state.schema.version.0, entries }],
-                };
+                let held = reading.states.get(state.name.as_str()).cloned().unwrap_or_default();
+                let old = held.unmigrated.into_iter().filter(|(_, entries)| *entries > 0);
                 StateStatus {
                     name: state.name.clone(),
                     schema_version: state.schema.version.0,
-                    entries: count(reading.entries),
-                    unmigrated,
+                    entries: count(held.entries),
+                    unmigrated: old
+                        .map(|(schema_version, entries)| VersionCount {
+                            schema_version,
+                            entries: count(entries),
+                        })
+                        .collect(),
                 }
             });
             OperatorStatus {

@@ -5,6 +5,7 @@ use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::coordinator::{Coordinator, Event, JobEnd};
 use super::credits::Credits;
+use super::explain::JobGraph;
 use super::graph::Graph;
 use super::history::{self, History};
 use super::meter::Meter;
@@ -259,6 +260,15 @@ impl Job {
         Ok(description)
     }
 
+    /// Returns the job as a graph to be shown to people, after checking that it can run; nothing is opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`describe`](Self::describe).
+    pub fn graph(&self) -> Result<JobGraph> {
+        Ok(JobGraph::new(self.describe()?, &self.graph.borrow()))
+    }
+
     /// Runs the job until its input ends, or it is stopped or cancelled, or fails.
     ///
     /// # Errors
@@ -501,6 +511,11 @@ impl JobHandle {
     /// Returns a means to end the job from another thread, while this one waits.
     pub(super) fn remote(&self) -> Remote {
         Remote(self.events.clone())
+    }
+
+    /// Returns whether the job has ended or failed; then [`wait`](Self::wait) does not take long.
+    pub fn is_over(&self) -> bool {
+        self.coordinator.is_finished()
     }
 
     /// Waits for the end of the job.

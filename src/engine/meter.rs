@@ -20,10 +20,8 @@ pub(crate) struct Meter {
     pub(crate) late: AtomicU64,
     busy_ns: AtomicU64,
     held_ns: AtomicU64,
-    /// Entries of its state; each worker adds its changes.
-    pub(crate) entries: AtomicI64,
-    /// Entries that wait for a migration.
-    pub(crate) unmigrated: AtomicI64,
+    /// What its keyed states hold, by name; each worker adds its changes.
+    states: Mutex<BTreeMap<String, StateReading>>,
     /// By worker; those of other processes hold nothing back.
     marks: Vec<(AtomicI64, AtomicBool)>,
     /// How far the splits of a source are read, by name; each worker tells of its own, a few times a second.
@@ -40,11 +38,18 @@ pub(crate) struct Reading {
     pub(crate) busy_ns: u64,
     /// The time for which it had something to send, and had to wait for those who take it.
     pub(crate) held_ns: u64,
-    pub(crate) entries: i64,
-    pub(crate) unmigrated: i64,
+    pub(crate) states: BTreeMap<String, StateReading>,
     /// The least watermark; none if some instance has none yet, or no event time is assigned.
     pub(crate) watermark_ms: Option<i64>,
     pub(crate) splits: Vec<SplitStatus>,
+}
+
+/// What a keyed state holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateReading {
+    pub(crate) entries: i64,
+    /// Those that wait for a migration, by the schema version that they have.
+    pub(crate) unmigrated: BTreeMap<u32, i64>,
 }
 
 impl Meter {
@@ -57,8 +62,7 @@ impl Meter {
             late: zero(),
             busy_ns: zero(),
             held_ns: zero(),
-            entries: AtomicI64::default(),
-            unmigrated: AtomicI64::default(),
+            states: Mutex::default(),
             marks: (0..workers).map(|_| (AtomicI64::new(NONE_HELD), AtomicBool::new(false))).collect(),
             splits: Mutex::default(),
         }
@@ -85,6 +89,19 @@ impl Meter {
         splits.extend(news.map(|split| (split.split.clone(), split)));
     }
 
+    /// Notes that an instance's part of a state has changed from `before` to `now`.
+    pub(crate) fn state(&self, name: &str, before: &StateReading, now: &StateReading) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if !states.contains_key(name) {
+            states.insert(name.to_owned(), StateReading::default());
+        }
+        let Some(state) = states.get_mut(name) else { return };
+        state.entries += now.entries - before.entries;
+        for (counts, sign) in [(before, -1), (now, 1)] {
+            counts.unmigrated.iter().for_each(|(v, n)| *state.unmigrated.entry(*v).or_default() += sign * n);
+        }
+    }
+
     pub(crate) fn read(&self) -> Reading {
         let marks = self.marks.iter();
         let mark =
@@ -95,8 +112,7 @@ impl Meter {
             late: self.late.load(Relaxed),
             busy_ns: self.busy_ns.load(Relaxed),
             held_ns: self.held_ns.load(Relaxed),
-            entries: self.entries.load(Relaxed),
-            unmigrated: self.unmigrated.load(Relaxed),
+            states: self.states.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             watermark_ms: Some(mark.ms).filter(|ms| *ms != BEFORE_ALL),
             splits: self.splits.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
         }

@@ -2,7 +2,8 @@
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-use crate::control::JobStatus;
+use crate::control::{JobStatus, SourceStatus};
+use crate::model::Progress;
 use std::fmt::Write as _;
 
 /// One metric: a help line, a type line, and a line for each thing that has it.
@@ -33,6 +34,16 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
     metric("pitlane_workers", GAUGE, "The number of workers.")
         .write(&mut text, one(f64::from(status.workers)));
     metric("pitlane_epoch", GAUGE, "The epoch that is open.").write(&mut text, one(status.epoch as f64));
+    metric("pitlane_start_timestamp_seconds", GAUGE, "When the attempt began.")
+        .write(&mut text, one(status.started_ms as f64 / 1000.0));
+    metric("pitlane_restarts_total", COUNTER, "How often the supervisor has restarted the job.")
+        .write(&mut text, one(status.restarts as f64));
+    metric(
+        "pitlane_checkpoints_failed_total",
+        COUNTER,
+        "Checkpoints and savepoints that were given up since the attempt began.",
+    )
+    .write(&mut text, one(status.failed_checkpoints as f64));
     if let Some(last) = &status.last_checkpoint {
         let seconds = |ms: u64| ms as f64 / 1000.0;
         metric("pitlane_checkpoint_epoch", GAUGE, "The epoch of the last checkpoint or savepoint.")
@@ -62,6 +73,7 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
         )
         .write(&mut text, one(watermark_ms as f64 / 1000.0));
     }
+    sources(status, &mut text);
     let by_operator = |value: fn(&crate::control::OperatorStatus) -> u64| {
         status
             .operators
@@ -124,6 +136,38 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
     text
 }
 
+/// Shows how far the sources have read.
+fn sources(status: &JobStatus, text: &mut String) {
+    let by_source = |value: fn(&SourceStatus) -> Option<f64>| {
+        status.sources.iter().filter_map(move |source| {
+            let labels = [("job", status.job.as_str()), ("uid", source.uid.as_str())];
+            value(source).map(|value| (labels, value))
+        })
+    };
+    let mut metric = |name, kind, help, value| Metric { name, kind, help }.write(text, by_source(value));
+    metric("pitlane_source_splits", GAUGE, "The number of splits that a source has.", |source| {
+        Some(source.splits.len() as f64)
+    });
+    metric("pitlane_source_splits_finished", GAUGE, "Splits that were read to their end.", |source| {
+        Some(source.splits.iter().filter(|split| split.finished).count() as f64)
+    });
+    metric("pitlane_source_splits_idle", GAUGE, "Splits that do not hold the watermark back.", |source| {
+        Some(source.splits.iter().filter(|split| split.idle).count() as f64)
+    });
+    metric(
+        "pitlane_source_bad_records_total",
+        COUNTER,
+        "Records that could not be parsed and were passed over or put aside.",
+        |source| Some(source.bad_records() as f64),
+    );
+    metric(
+        "pitlane_source_progress_ratio",
+        GAUGE,
+        "How much of a source that ends is read, from 0 to 1.",
+        |source| source.progress().map(Progress::share),
+    );
+}
+
 impl Metric<'_> {
     fn write<'l, L: AsRef<[(&'l str, &'l str)]>>(
         &self,
@@ -154,10 +198,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_has_one_help_and_one_type_and_a_name_of_its_kind() {
+        let status = JobStatus::started("flights-1", crate::model::JobName::new("flights").unwrap());
+        let text = render(&status, 0);
+        let mut names = std::collections::BTreeSet::new();
+        for help in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = help.split_once(' ').unwrap();
+            assert!(names.insert(name), "{name} twice");
+            assert!(help.ends_with('.'), "{help}");
+            let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap();
+            assert_eq!(kind == COUNTER, name.ends_with("_total"), "{name}");
+        }
+        assert!(names.len() > 15, "{names:?}");
+    }
+
+    #[test]
     fn a_status_becomes_samples_with_help_and_type() {
         let status: JobStatus = serde_json::from_value(serde_json::json!({
             "id": "flights-1", "job": "fl\"ights", "release": "1", "branch": "main", "attempt": 2, "pid": 1,
             "workers": 3, "state": "running", "started_ms": 0, "epoch": 7, "data_dir": "/d",
+            "restarts": 3, "failed_checkpoints": 2,
+            "sources": [{"uid": "in", "splits": [
+                {"split": "a", "records": 9, "bad_records": 2, "finished": false,
+                 "progress": {"done": 250, "total": 1000}},
+            ]}],
             "operators": [{
                 "uid": "carriers", "kind": "reduce", "records_in": 5, "records_out": 4,
                 "late_records": 2, "busy_ms": 1500, "watermark_ms": 7_000,
@@ -174,6 +238,10 @@ mod tests {
             "pitlane_records_in_total{job=\"fl\\\"ights\",uid=\"carriers\"} 5",
             "pitlane_state_unmigrated_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 3",
             "pitlane_workers{job=\"fl\\\"ights\"} 3",
+            "pitlane_restarts_total{job=\"fl\\\"ights\"} 3",
+            "pitlane_checkpoints_failed_total{job=\"fl\\\"ights\"} 2",
+            "pitlane_source_bad_records_total{job=\"fl\\\"ights\",uid=\"in\"} 2",
+            "pitlane_source_progress_ratio{job=\"fl\\\"ights\",uid=\"in\"} 0.25",
             "pitlane_late_records_total{job=\"fl\\\"ights\",uid=\"carriers\"} 2",
             "pitlane_busy_seconds_total{job=\"fl\\\"ights\",uid=\"carriers\"} 1.5",
             "pitlane_watermark_lag_seconds{job=\"fl\\\"ights\",uid=\"carriers\"} 2.5",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Job, Stream, KeyedStream     how a job is written        job.rs, stream.rs, source_stream.rs, sink_stream.rs
-//! Graph, Operator              what it is made of          graph.rs, operator.rs, operators/
+//! Graph, Operator              what it is made of          graph.rs, explain.rs, operator.rs, operators/
 //! runtime, worker, batch       how it runs on timely       epochs are timestamps, watermarks travel with data
 //! Coordinator, History         when an epoch counts        one image at a time, committed by create-if-absent
 //! Schedule, sweep              which images, and how long  checkpoints.rs, sweep.rs
@@ -23,6 +23,7 @@ mod coordinator;
 mod credits;
 mod entry;
 mod exchange;
+mod explain;
 mod graph;
 mod history;
 mod image;
@@ -53,6 +54,7 @@ pub use broadcast_stream::{BroadcastConnected, BroadcastStream};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
 pub use coordinator::{EndReason, JobEnd};
+pub use explain::JobGraph;
 pub use interval_join::JoinedStream;
 pub use job::{Job, JobHandle, RunOptions, Supervision};
 pub use keyed::TimeKind;

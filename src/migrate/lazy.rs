@@ -12,13 +12,14 @@
 
 use super::{OldValues, Route};
 use crate::error::{Error, Result};
-use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, StateName, Value, value_at};
+use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, SchemaVersion, StateName, Value, value_at};
 use crate::savepoint::StateFile;
 use crate::state::{Key, Read as _, State};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::UInt16Type;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ struct OldFile<K: Key, S: State> {
     schema: Schema,
     route: Route<S>,
     groups: Vec<OldRowGroup<K, S>>,
+    /// As [`Untouched::remaining`], of this file.
+    remaining: u64,
 }
 
 /// A row group with key groups of this worker.
@@ -93,6 +96,7 @@ impl<K: Key, S: State> Untouched<K, S> {
 
     /// Adds a state file that lies at `path`, and whose values take `route` to the type of the job.
     pub fn add(&mut self, file: StateFile, path: String, schema: Schema, route: Route<S>) {
+        let mut remaining = 0;
         let groups: Vec<_> = file
             .row_groups()
             .iter()
@@ -100,8 +104,7 @@ impl<K: Key, S: State> Untouched<K, S> {
             .filter_map(|(index, group)| {
                 let span = group.key_groups?;
                 span.intersection(self.held)?;
-                self.remaining += group.rows as u64;
-                self.unmigrated += if route.is_identity() { 0 } else { group.rows as u64 };
+                remaining += group.rows as u64;
                 // A file that does not say is looked at at once.
                 let first_time = file.first_time(index).unwrap_or(i64::MIN);
                 Some(OldRowGroup {
@@ -114,8 +117,10 @@ impl<K: Key, S: State> Untouched<K, S> {
                 })
             })
             .collect();
+        self.remaining += remaining;
+        self.unmigrated += if route.is_identity() { 0 } else { remaining };
         if !groups.is_empty() {
-            self.files.push(OldFile { file, path, schema, route, groups });
+            self.files.push(OldFile { file, path, schema, route, groups, remaining });
         }
     }
 
@@ -128,6 +133,15 @@ impl<K: Key, S: State> Untouched<K, S> {
     /// Returns how many of them have another schema than the job works with.
     pub fn unmigrated(&self) -> u64 {
         self.unmigrated
+    }
+
+    /// As [`unmigrated`](Self::unmigrated), by the schema version that the rows have.
+    pub fn unmigrated_by_version(&self) -> BTreeMap<SchemaVersion, u64> {
+        let mut rows = BTreeMap::new();
+        for file in self.files.iter().filter(|file| !file.route.is_identity() && file.remaining > 0) {
+            *rows.entry(file.schema.version).or_default() += file.remaining;
+        }
+        rows
     }
 
     /// Takes the value of `key` out, migrated; `None` if the key is not here, or a migration let it go.
@@ -146,6 +160,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                 let spare = file.load(index, held)?;
                 let is_old = !file.route.is_identity();
                 self.remaining -= spare;
+                file.remaining -= spare;
                 self.unmigrated -= if is_old { spare } else { 0 };
                 let old = &mut file.groups[index];
                 let Some(loaded) = &old.loaded else { continue };
@@ -158,6 +173,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                     .map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?;
                 Arc::make_mut(&mut old.taken).insert(row);
                 self.remaining -= 1;
+                file.remaining -= 1;
                 self.unmigrated -= u64::from(is_old);
                 return Ok(migrated);
             }
@@ -186,6 +202,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                 }
                 let spare = file.load(index, self.held)?;
                 self.remaining -= spare;
+                file.remaining -= spare;
                 self.unmigrated -= if file.route.is_identity() { 0 } else { spare };
                 let old = &mut file.groups[index];
                 old.handed_out = true;

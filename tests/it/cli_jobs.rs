@@ -114,7 +114,7 @@ fn without_jobs_the_list_is_empty_and_nothing_can_be_stopped() {
     let place = Place::new();
     assert_eq!(place.run(&["list"]), (0, String::new(), "no job is running\n".to_owned()));
     assert_eq!(place.run(&["list", "--json"]), (0, "[]\n".to_owned(), String::new()));
-    for verb in ["savepoint", "stop", "cancel"] {
+    for verb in ["status", "savepoint", "stop", "cancel"] {
         let (status, out, err) = place.run(&[verb, "flights"]);
         assert_eq!((status, out.as_str()), (2, ""));
         assert!(err.starts_with("error: no job `flights` is running; none is\nhint: "), "{err}");
@@ -188,4 +188,39 @@ fn migrate_status_of_a_running_job_counts_what_is_not_touched_yet() {
     let (_, json, _) = place.run(&["migrate", "status", "flights", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["done"], &json["states"][0]["rows"]), (&false.into(), &1000.into()));
+}
+
+#[test]
+fn status_shows_a_job_to_people_and_to_programs() {
+    let place = Place::new();
+    let _commands = serve(place.bind("flights"), "flights");
+    let (status, out, err) = place.run(&["status", "flights"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.starts_with("flights-3  flights, release 2.0.0, attempt 3, 2 workers, process 1\n"), "{out}");
+    let state = out.lines().find(|line| line.starts_with("carriers/delays")).unwrap();
+    let words: Vec<_> = state.split(' ').filter(|word| !word.is_empty()).collect();
+    assert_eq!(words, ["carriers/delays", "v2", "1\u{2009}000", "25.0", "%", "v1", "250"]);
+    let (_, json, _) = place.run(&["status", "flights", "--json"]);
+    assert_eq!(serde_json::from_str::<JobStatus>(&json).unwrap().operators[0].records_in, 5);
+}
+
+#[test]
+fn a_job_is_watched_until_it_ends() {
+    let place = Place::new();
+    let endpoint = place.bind("flights");
+    let job = status(endpoint.id(), "flights");
+    thread::spawn(move || {
+        // Twice, and then the socket is gone.
+        let mut left = 2;
+        while left > 0 {
+            let (mut stream, _) = endpoint.listener().accept().unwrap();
+            if http::read_request(&mut stream).is_ok() {
+                http::write_response(&mut stream, &Response::json(200, &job)).unwrap();
+                left -= 1;
+            }
+        }
+    });
+    let (status, out, err) = place.run(&["status", "flights", "--watch=1", "--json"]);
+    assert_eq!((status, out.lines().count(), err.as_str()), (0, 2, "flights-3 has ended\n"), "{out}");
+    assert!(out.lines().all(|line| serde_json::from_str::<JobStatus>(line).is_ok()), "{out}");
 }

@@ -86,6 +86,8 @@ mod sinks;
 mod sources;
 mod spec;
 #[cfg(feature = "engine")]
+mod status;
+#[cfg(feature = "engine")]
 mod supervisor;
 mod types;
 #[cfg(feature = "engine")]

@@ -1,4 +1,4 @@
-//! The command line that every job has: `run`, `describe`, `migrate`.
+//! The command line that every job has: `run`, `describe`, `explain`, `migrate`.
 //!
 //! ```text
 //! run              attempt.rs     in this process, until it ends or a signal or the supervisor wishes so
@@ -23,9 +23,11 @@ use super::clock::Clock;
 use super::job::{Job, RunOptions, Supervision};
 use super::restart::Restart;
 use crate::control::RunDir;
+use crate::error::{Error, Result};
 use crate::model::OperatorUid;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +45,31 @@ enum Verb {
     Run(RunArgs),
     /// Print what the job is made of, as JSON, without opening anything
     Describe,
+    Explain(ExplainArgs),
     Migrate(migrate::MigrateArgs),
+}
+
+/// Show the job's operators, what each of them reads and what it keeps, without opening anything
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    ./job explain\n  \
+    ./job explain --as dot | dot -Tsvg > job.svg")]
+struct ExplainArgs {
+    /// How to show it
+    #[arg(long = "as", value_enum, default_value_t, value_name = "FORM")]
+    form: GraphForm,
+}
+
+/// How a graph is shown.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum GraphForm {
+    /// Text, with the type of each state and its migrations
+    #[default]
+    Text,
+    /// A flowchart for Mermaid
+    Mermaid,
+    /// A graph for Graphviz
+    Dot,
 }
 
 /// Run the job until its input ends or it is stopped
@@ -100,15 +126,15 @@ struct RunArgs {
     log: LogFormat,
 }
 
-fn uid(text: &str) -> Result<OperatorUid, String> {
+fn uid(text: &str) -> std::result::Result<OperatorUid, String> {
     OperatorUid::new(text).ok_or_else(|| "not an operator uid".to_owned())
 }
 
 impl Job {
     /// Runs the job's own command line, with the arguments of the process.
     ///
-    /// `run` runs it, `describe` prints what it is made of, for `pitlane plan`, `migrate` takes all state of
-    /// a savepoint through its migrations. What the engine tells meanwhile is
+    /// `run` runs it, `describe` prints what it is made of, for `pitlane plan`, `explain` shows it to people, `migrate`
+    /// takes all state of a savepoint through its migrations. What the engine tells meanwhile is
     /// written to standard error, unless the process has a `tracing` subscriber of its own.
     pub fn main(self) -> ExitCode {
         self.main_from(std::env::args_os())
@@ -133,19 +159,34 @@ impl Job {
                 return status;
             }
         };
-        let done = match cli.command {
-            Verb::Run(args) => return args.run(self),
-            Verb::Describe => self.describe().map(|description| println!("{}", description.to_json())),
-            Verb::Migrate(args) => self.describe().and_then(|description| args.run(&description)),
-        };
-        match done {
-            Ok(()) => exit::DONE,
-            Err(error) => {
-                let _ = error.report(&mut std::io::stderr());
-                exit::REFUSED
+        match cli.command {
+            Verb::Run(args) => args.run(self),
+            Verb::Describe => answer(self.describe().map(|description| description.to_json() + "\n")),
+            Verb::Explain(args) => answer(self.graph().map(|graph| match args.form {
+                GraphForm::Text => graph.to_text(),
+                GraphForm::Mermaid => graph.to_mermaid(),
+                GraphForm::Dot => graph.to_dot(),
+            })),
+            Verb::Migrate(args) => {
+                answer(self.describe().and_then(|description| args.run(&description)).map(|()| String::new()))
             }
         }
     }
+}
+
+/// Prints the answer, or why there is none; returns the exit status.
+fn answer(text: Result<String>) -> u8 {
+    let error = match text {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            // Whoever asked does not want to know more.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return exit::DONE,
+            Err(e) => Error::io("write", "the answer")(e),
+            Ok(()) => return exit::DONE,
+        },
+        Err(error) => error,
+    };
+    let _ = error.report(&mut std::io::stderr());
+    exit::REFUSED
 }
 
 impl RunArgs {

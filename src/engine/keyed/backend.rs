@@ -3,13 +3,13 @@
 use super::state::AnyState;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, ImageTasks, NodeImage};
-use crate::engine::meter::Meter;
+use crate::engine::meter::{Meter, StateReading};
 use crate::engine::operator::Work;
 use crate::error::Result;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The number of buckets that are scanned between two looks at the clock.
@@ -26,8 +26,8 @@ pub(crate) struct Backend {
     scanned: Instant,
     meters: Arc<Vec<Meter>>,
     node: usize,
-    /// What the meters know of this instance.
-    metered: (i64, i64),
+    /// What the meters know of each state of this instance.
+    metered: Vec<StateReading>,
 }
 
 impl Backend {
@@ -38,7 +38,7 @@ impl Backend {
             scanned: Instant::now(),
             meters: Arc::clone(context.meters),
             node: context.node,
-            metered: (0, 0),
+            metered: Vec::new(),
         }
     }
 
@@ -47,17 +47,25 @@ impl Backend {
     pub(crate) fn add<S: AnyState + 'static>(&mut self, state: S) -> Rc<RefCell<S>> {
         let state = Rc::new(RefCell::new(state));
         self.states.push(Rc::clone(&state) as Rc<RefCell<dyn AnyState>>);
+        self.metered.push(StateReading::default());
         state
     }
 
     /// Tells the meters how many entries there are.
     pub(super) fn count(&mut self) {
-        let counts = self.states.iter().map(|state| state.borrow().counts());
-        let (entries, unmigrated) = counts.fold((0, 0), |(a, b), (c, d)| (a + c as i64, b + d as i64));
-        let meter = &self.meters[self.node];
-        meter.entries.fetch_add(entries - self.metered.0, Relaxed);
-        meter.unmigrated.fetch_add(unmigrated - self.metered.1, Relaxed);
-        self.metered = (entries, unmigrated);
+        for (state, metered) in self.states.iter().zip(&mut self.metered) {
+            let state = state.borrow();
+            let (entries, unmigrated) = state.counts();
+            let known: i64 = metered.unmigrated.values().sum();
+            if metered.entries == entries as i64 && known == unmigrated as i64 {
+                continue;
+            }
+            let unmigrated = if unmigrated == 0 { BTreeMap::new() } else { state.unmigrated() };
+            let unmigrated = unmigrated.into_iter().map(|(version, rows)| (version.0, rows as i64)).collect();
+            let now = StateReading { entries: entries as i64, unmigrated };
+            self.meters[self.node].state(state.name().as_str(), metered, &now);
+            *metered = now;
+        }
     }
 
     /// Begins an image of all states as they are now.

@@ -9,7 +9,7 @@ use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::Result;
 use crate::migrate::lazy::UntouchedImage;
-use crate::model::{KeyGroup, Schema, StateKind};
+use crate::model::{KeyGroup, Schema, SchemaVersion, StateKind, StateName};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Refused, State, append_row};
 use std::collections::{BTreeMap, VecDeque};
@@ -96,5 +96,13 @@ impl<N: Key + Ord, V: State> AnyState for BroadcastState<N, V> {
 
     fn counts(&self) -> (u64, u64) {
         (if self.is_written_here() { self.map.len() as u64 } else { 0 }, 0)
+    }
+
+    fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64> {
+        BTreeMap::new()
+    }
+
+    fn name(&self) -> &StateName {
+        &self.file.state
     }
 }

@@ -5,10 +5,13 @@ use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::{BoxError, Error, Result};
 use crate::migrate::lazy::Untouched;
-use crate::model::{KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, StateKind};
+use crate::model::{
+    KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
+};
 use crate::state::table::{GroupImage, Table};
 use crate::state::{Key, State, shown_key};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 /// Where a key lies: the key group that it belongs to, and its hash in tables of keys.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +134,11 @@ pub(super) trait AnyState {
 
     /// Returns the number of entries, and how many of them wait for a migration.
     fn counts(&self) -> (u64, u64);
+
+    /// Returns the entries that wait for a migration, by schema version.
+    fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64>;
+
+    fn name(&self) -> &StateName;
 }
 
 impl<K: Key, S: State> AnyState for KeyedState<K, S> {
@@ -150,6 +158,14 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
 
     fn counts(&self) -> (u64, u64) {
         (self.table.len() as u64 + self.untouched.remaining(), self.untouched.unmigrated())
+    }
+
+    fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64> {
+        self.untouched.unmigrated_by_version()
+    }
+
+    fn name(&self) -> &StateName {
+        &self.file.state
     }
 }
 

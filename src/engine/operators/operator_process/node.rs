@@ -8,14 +8,13 @@ use crate::engine::clock::Clock;
 use crate::engine::graph::{OpenContext, undecodable};
 use crate::engine::image::{ImageOrder, ImageTasks, Outcome, Part};
 use crate::engine::keyed::Emitter;
-use crate::engine::meter::Meter;
+use crate::engine::meter::{Meter, StateReading};
 use crate::engine::operator::{Operator, Outbox};
 use crate::engine::side_output::Sides;
 use crate::error::{BoxError, Error, Result};
 use crate::model::OperatorUid;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// A function over the records of a stream without keys, with state of its own.
 ///
@@ -79,8 +78,8 @@ pub(crate) struct OperatorNode<T, O: Record, P> {
     sides: Sides,
     meters: Arc<Vec<Meter>>,
     node: usize,
-    /// What the meters know of this instance.
-    metered: i64,
+    /// What the meters know of each state of this instance.
+    metered: Vec<StateReading>,
     records: PhantomData<fn(T)>,
 }
 
@@ -104,7 +103,7 @@ impl<T: Record, O: Record, P: OperatorProcess<T, O>> OperatorNode<T, O, P> {
             sides: Sides::new(context),
             meters: Arc::clone(context.meters),
             node: context.node,
-            metered: 0,
+            metered: Vec::new(),
             records: PhantomData,
         })
     }
@@ -175,9 +174,7 @@ impl<T: Record, O: Record, P: OperatorProcess<T, O>> Operator for OperatorNode<T
             self.run(None, self.clock.now_ms(), |_, _| Ok(()))?;
             self.send(out);
         }
-        let elements = self.states.elements() as i64;
-        self.meters[self.node].entries.fetch_add(elements - self.metered, Relaxed);
-        self.metered = elements;
+        self.states.count(&self.meters[self.node], &mut self.metered);
         Ok(())
     }
 

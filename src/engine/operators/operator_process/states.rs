@@ -4,6 +4,7 @@ use super::handles::{OperatorList, OperatorUnion, OperatorValue};
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ListImage, StateFileKind};
 use crate::engine::keyed::StateSettings;
+use crate::engine::meter::{Meter, StateReading};
 use crate::error::{JobProblem, Result};
 use crate::migrate::StateDescription;
 use crate::model::{OperatorUid, StateKind};
@@ -30,6 +31,8 @@ trait Declared {
     fn image(&self) -> Result<ListImage>;
     /// Returns the number of elements.
     fn len(&self) -> usize;
+
+    fn name(&self) -> String;
 }
 
 /// What one instance keeps under one name.
@@ -135,6 +138,11 @@ impl<S: State> Declared for Slot<S> {
     fn len(&self) -> usize {
         self.kept.borrow().len()
     }
+
+    fn name(&self) -> String {
+        let file = self.file.get().expect("an operator that is open tells of its states");
+        file.state.to_string()
+    }
 }
 
 /// What a process function without keys has declared, for the engine.
@@ -172,8 +180,16 @@ impl OperatorDeclarations {
         self.declared.iter().map(|state| state.image()).collect()
     }
 
-    /// Returns the number of elements of all states.
-    pub(super) fn elements(&self) -> usize {
-        self.declared.iter().map(|state| state.len()).sum()
+    /// Tells the meter how many elements the states have that are other than it knows.
+    pub(super) fn count(&self, meter: &Meter, metered: &mut Vec<StateReading>) {
+        metered.resize_with(self.declared.len(), StateReading::default);
+        for (state, metered) in self.declared.iter().zip(metered) {
+            let entries = state.len() as i64;
+            if metered.entries != entries {
+                let now = StateReading { entries, ..StateReading::default() };
+                meter.state(&state.name(), metered, &now);
+                *metered = now;
+            }
+        }
     }
 }

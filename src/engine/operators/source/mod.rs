@@ -301,7 +301,7 @@ impl<S: Source> SourceNode<S> {
             let split = &mut self.open[index];
             let allowed = self.settings.rate.map_or(BATCH, |rate| split.allowed(rate)).min(self.batch);
             if allowed == 0 {
-                next = next.or(Work::Wait(Duration::from_millis(2)));
+                next = next.or(Work::Wait(split.wait(self.settings.rate.unwrap_or(f64::INFINITY))));
                 continue;
             }
             let (good_before, bad_before) = (taken.records.len(), taken.bad.len());

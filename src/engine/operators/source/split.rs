@@ -8,6 +8,11 @@ use crate::engine::operator::Work;
 use crate::model::Progress;
 use std::time::{Duration, Instant};
 
+/// How long to wait for a rate to allow another record: not for each of them, which would keep a worker busy with
+/// waking up.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// A split that is being read.
 pub(super) struct Split<T> {
     pub(super) reader: Box<dyn SplitReader<T>>,
@@ -34,6 +39,15 @@ impl<T> Split<T> {
         let (since, before) = self.opened;
         let due = (since.elapsed().as_secs_f64() * rate) as u64;
         due.saturating_sub(self.position.at.records - before).min(usize::MAX as u64) as usize
+    }
+
+    /// How long until a rate allows another record.
+    pub(super) fn wait(&self, rate: f64) -> Duration {
+        let (since, before) = self.opened;
+        let next = self.position.at.records - before + 1;
+        // Somebody may ask for one record a year.
+        let due = Duration::try_from_secs_f64(next as f64 / rate).unwrap_or(LONGEST_WAIT);
+        due.saturating_sub(since.elapsed()).clamp(SHORTEST_WAIT, LONGEST_WAIT)
     }
 
     /// Notes what came of asking for records; returns when to ask again.
