@@ -82,6 +82,10 @@ pub enum Error {
     )]
     Collisions { uid: OperatorUid, state: StateName, rows: u64, examples: String },
 
+    /// State cannot be taken back to an older schema version.
+    #[error("operator `{uid}`, state `{state}`: found no way back to schema version {to}: {reason}")]
+    NoWayBack { uid: OperatorUid, state: StateName, to: SchemaVersion, reason: String },
+
     /// Some states of an operator get new keys, and others keep theirs.
     #[error("operator `{uid}`: state `{state}` would get new keys, state `{other}` would keep its own")]
     HalfRekeyed { uid: OperatorUid, state: StateName, other: StateName },
@@ -352,6 +356,10 @@ impl Error {
             Self::NameTaken { .. } => "give one of them another name, or drop it by name".to_owned(),
             Self::Collisions { .. } => {
                 "say with `merge` how two values become one, such as `merge = \"if a.at_ms >= b.at_ms then a else b\"`"
+                    .to_owned()
+            }
+            Self::NoWayBack { .. } => {
+                "write `down` for each migration on the way, or start the older release from a savepoint that it wrote"
                     .to_owned()
             }
             Self::HalfRekeyed { other, .. } => {

@@ -9,7 +9,7 @@ use super::settings::parquet_schema;
 use super::sparse::{ReadAt, Sparse};
 use super::{FORMAT, StateColumns};
 use crate::error::{Error, Result};
-use crate::model::{Digest, FileEntry, Fingerprint, KeyGroupRange, StateKind};
+use crate::model::{Digest, FileEntry, Fingerprint, KeyGroupRange, StateKind, leaf_count};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -89,12 +89,13 @@ impl ParquetFile {
         let wanted =
             wanted.map_err(|source| Error::Parquet { action: "describe", path: path.clone(), source })?;
         let sparse = Sparse::new(entry.size_bytes, vec![(tail_start, tail)]);
+        let key_leaves = columns.key.as_ref().map_or(1, leaf_count);
         let metadata = guarded(&path, "the footer", || {
             let reader = ParquetMetaDataReader::new()
                 .with_offset_index_policy(PageIndexPolicy::Required)
-                // Of bounds of pages, those of the first two columns are used, to find keys.
+                // Of bounds of pages, those of the key group and of the key are used, to find keys.
                 .with_column_index_policy(PageIndexPolicy::Optional)
-                .with_column_index_mask(ColumnChunkMask::columns([0, 1]));
+                .with_column_index_mask(ColumnChunkMask::columns(0..=key_leaves));
             reader.parse_and_finish(&sparse)
         })?;
         let found = metadata.file_metadata().schema_descr();

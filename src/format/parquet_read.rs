@@ -185,14 +185,19 @@ impl ParquetFile {
                 continue;
             }
             if is_whole {
-                let bytes = self.read(place.bytes.clone())?;
-                self.check_chunk(index, leaf, &bytes)?;
-                parts.push((place.bytes.start, bytes));
+                parts.push((place.bytes.start, self.read_chunk(index, leaf)?));
             } else {
                 self.read_pages(index, leaf, rows, &mut parts)?;
             }
         }
         Ok(parts)
+    }
+
+    /// Reads a column chunk whole.
+    pub(super) fn read_chunk(&self, index: usize, leaf: usize) -> Result<Bytes> {
+        let bytes = self.read(self.groups[index].leaves[leaf].bytes.clone())?;
+        self.check_chunk(index, leaf, &bytes)?;
+        Ok(bytes)
     }
 
     fn check_chunk(&self, index: usize, leaf: usize, bytes: &[u8]) -> Result<()> {

@@ -4,7 +4,7 @@
 //! moved and compared by itself, and a change in one key group leaves the chunks of the others as they were.
 
 use super::StateColumns;
-use super::chunks::{Hashes, chunk_hasher, file_metadata};
+use super::chunks::{Hashes, file_metadata};
 use super::key_column::RowOrder;
 use super::memory::{array_bytes, too_large};
 use super::settings::{parquet_schema, properties};
@@ -20,7 +20,6 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
-use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -90,19 +89,19 @@ impl FileLimit {
 
 /// Writes one state file to `W`.
 pub(crate) struct ParquetWriter<W: Write + Send> {
-    path: String,
+    pub(super) path: String,
     columns: StateColumns,
     schema: SchemaRef,
-    writer: SerializedFileWriter<Sink<W>>,
-    factory: ArrowRowGroupWriterFactory,
+    pub(super) writer: SerializedFileWriter<Sink<W>>,
+    pub(super) factory: ArrowRowGroupWriterFactory,
     order: RowOrder,
     cut: Cut,
     group: Option<OpenGroup>,
-    groups: usize,
-    rows: u64,
+    pub(super) groups: usize,
+    pub(super) rows: u64,
     /// The first and the last key group so far.
-    key_groups: Option<(u16, u16)>,
-    hashes: Hashes,
+    pub(super) key_groups: Option<(u16, u16)>,
+    pub(super) hashes: Hashes,
 }
 
 /// A row group that rows are added to.
@@ -334,38 +333,24 @@ impl<W: Write + Send> ParquetWriter<W> {
         Ok(())
     }
 
-    fn close_group(&mut self) -> Result<()> {
+    pub(super) fn close_group(&mut self) -> Result<()> {
         let Some(group) = self.group.take().filter(|group| group.rows > 0) else { return Ok(()) };
         let failed = parquet_failed(&self.path);
         let chunks = group.writers.into_iter().map(ArrowColumnWriter::close);
         let chunks: Vec<_> = chunks.collect::<Result<_, _>>().map_err(&failed)?;
         for chunk in &chunks {
-            let close = chunk.close();
-            let index =
-                close.offset_index.as_ref().ok_or_else(|| failed(odd("a chunk without offset index")))?;
-            let data: VecDeque<_> =
-                index.page_locations().iter().map(|p| p.compressed_page_size as u64).collect();
-            // What is not in the index is the dictionary page, which comes first in the file.
-            let dictionary = (close.metadata.compressed_size() as u64).saturating_sub(data.iter().sum());
-            let pages = Some(dictionary).filter(|size| *size > 0).into_iter().chain(data).collect();
-            self.writer.inner_mut().expect_chunk(chunk_hasher(&close.metadata), pages);
+            self.expect(chunk.close())?;
         }
         let mut row_group = self.writer.next_row_group().map_err(&failed)?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut row_group).map_err(&failed)?;
         }
         row_group.close().map_err(&failed)?;
-        self.writer.flush().map_err(Error::io("write", &self.path))?;
-        let hashes = self.writer.inner_mut().take_hashes();
-        let hashes = hashes.ok_or_else(|| failed(odd("fewer bytes than the chunks have")))?;
-        self.hashes.chunks.extend(hashes.chunks);
-        self.hashes.pages.extend(hashes.pages);
-        self.groups += 1;
-        Ok(())
+        self.group_is_written()
     }
 }
 
-fn parquet_failed(path: &str) -> impl Fn(ParquetError) -> Error + use<> {
+pub(super) fn parquet_failed(path: &str) -> impl Fn(ParquetError) -> Error + use<> {
     let path = path.to_owned();
     move |error| match error {
         // The disk's own error is worth more than that it reached us by way of Parquet.
@@ -379,7 +364,7 @@ fn parquet_failed(path: &str) -> impl Fn(ParquetError) -> Error + use<> {
     }
 }
 
-fn odd(what: &str) -> ParquetError {
+pub(super) fn odd(what: &str) -> ParquetError {
     ParquetError::General(format!("the library made {what}"))
 }
 

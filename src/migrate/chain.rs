@@ -1,6 +1,7 @@
 //! The current type of a state, the steps of code that lead to it, and their use on stored columns.
 
 use super::Migration;
+use super::back::{AnyColumn, AnyReader};
 use super::code::Code;
 use super::description::{StateDescription, StepDescription};
 use super::project::project;
@@ -142,6 +143,11 @@ impl<S: State> Chain<S> {
     /// Returns the migrations, without their code, oldest first.
     pub fn steps(&self) -> Vec<StepDescription> {
         self.inner.steps.iter().map(|step| step.describe()).collect()
+    }
+
+    /// Returns the migrations themselves, oldest first.
+    pub(super) fn links(&self) -> &[Arc<dyn Step<S>>] {
+        &self.inner.steps
     }
 
     /// Describes a state that has this chain, for plans made without the job's code.
@@ -310,15 +316,15 @@ impl StepFailure {
 }
 
 /// The failure of a step that does not know what was stored.
-struct Failed {
-    from: SchemaVersion,
-    to: SchemaVersion,
-    source: BoxError,
+pub(super) struct Failed {
+    pub(super) from: SchemaVersion,
+    pub(super) to: SchemaVersion,
+    pub(super) source: BoxError,
 }
 
 /// A migration in a chain whose inner types only it knows; it hands on to the next, so that a value passes
 /// all steps on the stack.
-trait Step<S>: Send + Sync {
+pub(super) trait Step<S>: Send + Sync {
     /// Its name and versions.
     fn describe(&self) -> StepDescription;
 
@@ -333,13 +339,22 @@ trait Step<S>: Send + Sync {
 
     /// Takes the value out of `old`, an `Option` of the type that it takes, through itself and `rest`.
     fn run(&self, old: &mut dyn Any, key: &Value, rest: &[Arc<dyn Step<S>>]) -> Result<Option<S>, Failed>;
+
+    /// Opens a column with values of the type that it takes, without knowing what becomes of them.
+    fn open_taken(&self, values: &ArrayRef) -> Result<Box<dyn AnyReader>, ColumnMismatch>;
+
+    /// Takes the value out of `new`, an `Option` of the type that it makes, back; gives one of the type that it takes.
+    fn back(&self, new: &mut dyn Any, key: &Value) -> Result<Option<Box<dyn Any>>, Failed>;
+
+    /// Begins a column with values of the type that it takes.
+    fn column(&self) -> Box<dyn AnyColumn>;
 }
 
 impl<S: State, M: Migration> Step<S> for M {
     fn describe(&self) -> StepDescription {
         let from = Schema { version: SchemaVersion(M::FROM), data_type: M::From::data_type() };
         let drops = M::DROPS.iter().map(|&place| place.to_owned()).collect();
-        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO), revision: M::REVISION, drops }
+        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO), revision: M::REVISION, drops, has_down: M::HAS_DOWN }
     }
 
     fn types(&self) -> (TypeId, TypeId) {
@@ -375,10 +390,26 @@ impl<S: State, M: Migration> Step<S> for M {
             }
         }
     }
+
+    fn open_taken(&self, values: &ArrayRef) -> Result<Box<dyn AnyReader>, ColumnMismatch> {
+        super::back::reader::<M::From>(values)
+    }
+
+    fn back(&self, new: &mut dyn Any, key: &Value) -> Result<Option<Box<dyn Any>>, Failed> {
+        let new = new.downcast_mut::<Option<M::To>>().and_then(Option::take);
+        let new = new.expect("`check` has compared the types of neighbouring steps");
+        let (from, to) = (SchemaVersion(M::TO), SchemaVersion(M::FROM));
+        let made = self.down(key, new).map_err(|source| Failed { from, to, source })?;
+        Ok(made.map(|made| Box::new(Some(made)) as Box<dyn Any>))
+    }
+
+    fn column(&self) -> Box<dyn AnyColumn> {
+        super::back::column::<M::From>()
+    }
 }
 
 /// An opened column with values of the type that the first step takes.
-trait OldReader<S>: Send {
+pub(super) trait OldReader<S>: Send {
     fn read(&self, row: usize, key: &Value, steps: &[Arc<dyn Step<S>>]) -> Result<Option<S>, Failed>;
 }
 

@@ -1,5 +1,6 @@
 //! The code of a job for the values of a state, without its types: what a rewrite asks for.
 
+use super::back::{Back, NoWayBack};
 use super::chain::{Chain, Route, StepFailure};
 use super::route::RouteError;
 use crate::error::BoxError;
@@ -58,6 +59,9 @@ pub(crate) enum CodeRoute {
 pub(crate) trait StateCode: Send + Sync {
     /// Decides how values of a stored schema become current ones; `key` is the type of the keys.
     fn route(&self, stored: &Schema, key: Option<&DataType>) -> Result<CodeRoute, RouteError>;
+
+    /// Decides how values of a stored schema become those of an older version.
+    fn back(&self, stored: &Schema, to: SchemaVersion, key: Option<&DataType>) -> Result<Back, NoWayBack>;
 }
 
 /// The code that a description carries in the process that has it; a description that was read has none.
@@ -84,6 +88,10 @@ impl<S: State> StateCode for Chain<S> {
             Some(evolution) => CodeRoute::Rules(evolution.clone()),
             None => CodeRoute::Code(Arc::new(ByRoute { route, key: key.cloned() })),
         })
+    }
+
+    fn back(&self, stored: &Schema, to: SchemaVersion, key: Option<&DataType>) -> Result<Back, NoWayBack> {
+        super::back::back(self, stored, to, key)
     }
 }
 
@@ -121,11 +129,15 @@ impl<S: State> MapValues for ByRoute<S> {
                 })?,
             }
         }
-        let kept = (!dropped.is_empty()).then(|| {
-            let mut dropped = dropped.iter().peekable();
-            let kept = BooleanBuffer::collect_bool(values.len(), |row| dropped.next_if_eq(&&row).is_none());
-            BooleanArray::new(kept, None)
-        });
-        Ok(Mapped { values: new.finish(None), kept })
+        Ok(Mapped { values: new.finish(None), kept: kept_but(&dropped, values.len()) })
     }
+}
+
+/// Marks the rows that stay, unless all do; `dropped` are the others, in order.
+pub(super) fn kept_but(dropped: &[usize], rows: usize) -> Option<BooleanArray> {
+    (!dropped.is_empty()).then(|| {
+        let mut dropped = dropped.iter().peekable();
+        let kept = BooleanBuffer::collect_bool(rows, |row| dropped.next_if_eq(&&row).is_none());
+        BooleanArray::new(kept, None)
+    })
 }

@@ -76,6 +76,8 @@ pub struct StepDescription {
     pub revision: u32,
     /// The parts of old values that it lets go, by its own word.
     pub drops: Vec<String>,
+    /// Whether it leads back, too.
+    pub has_down: bool,
 }
 
 impl StepDescription {
@@ -193,6 +195,8 @@ struct StepV1 {
     revision: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     drops: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_down: bool,
 }
 
 fn first_revision() -> u32 {
@@ -207,6 +211,7 @@ impl From<&JobDescription> for JobV1 {
             to: s.to,
             revision: s.revision,
             drops: s.drops.clone(),
+            has_down: s.has_down,
         };
         let state = |s: &StateDescription| StateV1 {
             name: s.name.to_string(),
@@ -308,6 +313,7 @@ impl StateV1 {
             to: s.to,
             revision: s.revision,
             drops: s.drops,
+            has_down: s.has_down,
         };
         let kind = StateKind::parse(&self.kind);
         Ok(StateDescription {
@@ -346,6 +352,7 @@ mod tests {
                 to: SchemaVersion(2),
                 revision: 1,
                 drops: vec!["value.1".to_owned()],
+                has_down: true,
             }],
             code: Code::default(),
         };

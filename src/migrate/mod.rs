@@ -4,6 +4,7 @@
 //! migrations that lead to it; [`Chain`] puts both together, [`route_over`] decides for each stored schema how
 //! its values get there, and [`plan`](plan()) says the same of a whole savepoint without the job's code.
 
+mod back;
 mod chain;
 mod code;
 mod description;
@@ -87,6 +88,8 @@ pub trait Migration: Send + Sync + 'static {
     const REVISION: u32 = 1;
     /// The parts of old values that it lets go, such as `value.at`: `pitlane plan` says so before anything is lost.
     const DROPS: &'static [&'static str] = &[];
+    /// Whether [`down`](Self::down) leads back, so that a release can be rolled back without losing what came since.
+    const HAS_DOWN: bool = false;
 
     /// Makes the new value; `None` lets the key go.
     ///
@@ -94,6 +97,16 @@ pub trait Migration: Send + Sync + 'static {
     ///
     /// An error stops the job with the key and the value shown; nothing is changed then.
     fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError>;
+
+    /// Makes an old value of a new one, for a release that is rolled back: `./job migrate SAVEPOINT NEW --back` takes
+    /// all rows back by it. `None` lets the key go. Say [`HAS_DOWN`](Self::HAS_DOWN) with it.
+    ///
+    /// # Errors
+    ///
+    /// Always, unless it is written; an error stops with the key and the value shown, and nothing is written.
+    fn down(&self, _key: &Value, _new: Self::To) -> Result<Option<Self::From>, BoxError> {
+        Err(format!("`{}` has no way back", self.name()).into())
+    }
 
     /// Returns its name for people: that of its type.
     fn name(&self) -> String {

@@ -5,7 +5,7 @@ use super::part::Part;
 use super::steps::Recipe;
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{CodeRoute, JobDescription, Outcome, StateDescription, adopted, plan, records_ahead};
-use crate::model::{DataType, OperatorUid, Schema, StateEntry};
+use crate::model::{DataType, OperatorUid, Schema, SchemaVersion, StateEntry, StateName};
 use crate::savepoint::Savepoint;
 use std::sync::Arc;
 
@@ -88,6 +88,57 @@ impl Rewrite {
         new.schema = Some(state.schema.clone());
         new.ways = ways;
         Ok(())
+    }
+}
+
+impl Rewrite {
+    /// Decides how the code of a job takes states back to older schema versions, for a release that is rolled back:
+    /// by the `down` of its migrations. All other state stays as it is, and so do rows that are that old already or older:
+    /// the older release takes them on from there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchOperator`]; [`Error::NoSuchState`]; [`Error::NoWayBack`] if a migration on the way has no `down`,
+    /// or none starts from that version; [`Error::Job`] if the description was read and not made by the job itself.
+    pub fn back_by_job(
+        savepoint: &Savepoint,
+        job: &JobDescription,
+        states: &[(OperatorUid, StateName, SchemaVersion)],
+    ) -> Result<Self> {
+        let savepoint = &adopted(savepoint, job);
+        let mut rewrite = Self::of(savepoint);
+        for (uid, name, to) in states {
+            let at = rewrite.state(uid.as_str(), name.as_str())?;
+            let entry = &savepoint.manifest().operators[at.0].states[at.1];
+            let no_way = |reason: String| Error::NoWayBack {
+                uid: uid.clone(),
+                state: name.clone(),
+                to: *to,
+                reason,
+            };
+            let state = job.operator(uid).and_then(|o| o.states.iter().find(|state| state.name == *name));
+            let state = state.ok_or_else(|| no_way("the job has no such state".to_owned()))?;
+            let code = state.code.0.as_ref().ok_or_else(|| no_way("its code is not here".to_owned()))?;
+            let mut ways = Vec::with_capacity(entry.schemas.len());
+            let mut schema = None;
+            for stored in &entry.schemas {
+                let (older, way) =
+                    code.back(stored, *to, entry.key.as_ref()).map_err(|problem| no_way(problem.to_string()))?;
+                schema = Some(older);
+                ways.push(match way {
+                    Some(map) => Way::Code(map),
+                    None => Way::AsIs,
+                });
+            }
+            let from = entry.schemas[0].version;
+            let what = format!("v{from} -> v{to}, by the `down` of its migrations");
+            let new = &mut rewrite.operators[at.0].states[at.1];
+            new.ways = ways;
+            new.schema = schema;
+            new.changes = vec![what.clone()];
+            rewrite.note("back", at.0, Some(at.1), Some((from, *to)), what);
+        }
+        Ok(rewrite)
     }
 }
 

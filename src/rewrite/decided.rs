@@ -26,8 +26,6 @@ pub struct Rewrite {
     pub(super) label: Option<(String, Digest)>,
     /// What the lineage gains.
     pub(super) records: Vec<MigrationRecord>,
-    /// Whether files are written anew even where the manifest alone could say what changes.
-    pub(super) is_physical: bool,
 }
 
 /// What becomes of an operator.
@@ -157,20 +155,12 @@ impl Rewrite {
             operators: operators.collect(),
             label: None,
             records: Vec::new(),
-            is_physical: false,
         }
     }
 
     /// Returns the savepoint that is rewritten.
     pub fn savepoint(&self) -> &Savepoint {
         &self.savepoint
-    }
-
-    /// Writes files anew even where the manifest alone could say what changes, so that readers of plain Parquet see it.
-    #[must_use]
-    pub fn physical(mut self) -> Self {
-        self.is_physical = true;
-        self
     }
 
     /// Gives an operator another uid.
@@ -304,7 +294,8 @@ impl Rewrite {
             _ if entry.is_layered() => Rung::Rows,
             Way::AsIs => Rung::AsIs,
             Way::Recipe(recipe) if recipe.changes_nothing() => Rung::Metadata,
-            Way::Recipe(_) | Way::Code(_) => Rung::Rows,
+            Way::Recipe(_) => Rung::Chunks,
+            Way::Code(_) => Rung::Rows,
         }
     }
 

@@ -3,6 +3,7 @@
 //! What is to be done comes from a [`MigrationFile`], from the code of a job, or from a verb of the command line; in
 //! each case it is first decided, as a [`Rewrite`], and then carried out by [`run`]. The old savepoint stays as it is.
 
+mod chunks;
 mod code;
 mod decided;
 mod expr;

@@ -236,17 +236,52 @@ impl Part {
         }
     }
 
-    /// Whether a value can be refused.
-    pub(super) fn can_fail(&self) -> bool {
+    /// Whether the key must be read to make it.
+    pub(super) fn needs_key(&self) -> bool {
         match self {
-            Self::Old { .. } | Self::Key { .. } | Self::Constant { .. } => false,
-            Self::Struct(fields) => fields.iter().any(|(_, part)| part.can_fail()),
-            Self::Tuple(parts) => parts.iter().any(Self::can_fail),
-            Self::Inside { of, inner, .. } => of.can_fail() || inner.can_fail(),
-            Self::Rules { of, .. } => of.can_fail(),
-            Self::Narrow { of, otherwise, .. } => otherwise.is_none() || of.can_fail(),
-            Self::Without { of, becomes, .. } => becomes.is_none() || of.can_fail(),
-            Self::Computed { .. } => true,
+            Self::Key { .. } => true,
+            Self::Old { .. } | Self::Constant { .. } => false,
+            Self::Struct(fields) => fields.iter().any(|(_, part)| part.needs_key()),
+            Self::Tuple(parts) => parts.iter().any(Self::needs_key),
+            Self::Inside { of, .. } | Self::Rules { of, .. } | Self::Narrow { of, .. } | Self::Without { of, .. } => {
+                of.needs_key()
+            }
+            Self::Computed { inputs, .. } => inputs.iter().any(Self::needs_key),
+        }
+    }
+
+    /// The same part of old values of which only some columns are there: `kept` says which.
+    pub(super) fn of_kept(&self, stored: &DataType, kept: &[bool]) -> Self {
+        let inner = |part: &Self| part.of_kept(stored, kept);
+        let boxed = |part: &Self| Box::new(inner(part));
+        match self {
+            Self::Old { path, data_type } => {
+                Self::Old { path: path_of_kept(stored, path, kept), data_type: data_type.clone() }
+            }
+            Self::Key { .. } | Self::Constant { .. } => self.clone(),
+            Self::Struct(fields) => {
+                Self::Struct(fields.iter().map(|(label, part)| (label.clone(), inner(part))).collect())
+            }
+            Self::Tuple(parts) => Self::Tuple(parts.iter().map(inner).collect()),
+            // What is inside sees the slot's value, which is there as a whole.
+            Self::Inside { of, slot, inner } => {
+                Self::Inside { of: boxed(of), slot: slot.clone(), inner: inner.clone() }
+            }
+            Self::Rules { of, evolution } => Self::Rules { of: boxed(of), evolution: evolution.clone() },
+            Self::Narrow { of, to, otherwise } => {
+                Self::Narrow { of: boxed(of), to: to.clone(), otherwise: otherwise.clone() }
+            }
+            Self::Without { of, to, variant, becomes } => Self::Without {
+                of: boxed(of),
+                to: to.clone(),
+                variant: variant.clone(),
+                becomes: becomes.clone(),
+            },
+            Self::Computed { expression, inputs, to } => Self::Computed {
+                expression: expression.clone(),
+                inputs: inputs.iter().map(inner).collect(),
+                to: to.clone(),
+            },
         }
     }
 }
@@ -260,15 +295,40 @@ pub(super) enum Column<'p> {
     Made(&'p Part),
 }
 
+/// The types of the fields of a struct, or of the parts of a tuple.
+fn parts_in(data_type: &DataType) -> Vec<&DataType> {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|field| &field.data_type).collect(),
+        DataType::Tuple(parts) => parts.iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A path in values of which only some columns are there: it leads by fewer neighbours.
+fn path_of_kept(whole: &DataType, path: &[usize], kept: &[bool]) -> Vec<usize> {
+    let (mut leaf, mut data_type, mut made) = (0, whole, Vec::with_capacity(path.len()));
+    for position in path {
+        let mut before = 0;
+        let parts = parts_in(data_type);
+        for part in parts.iter().take(*position) {
+            let end = leaf + leaf_count(part);
+            before += usize::from(kept[leaf..end].contains(&true));
+            leaf = end;
+        }
+        made.push(before);
+        match parts.get(*position) {
+            Some(part) => data_type = part,
+            None => return made,
+        }
+    }
+    made
+}
+
 /// The first column of a part, among the columns of the whole.
 fn first_leaf(whole: &DataType, path: &[usize]) -> usize {
     let (mut leaf, mut data_type) = (0, whole);
     for position in path {
-        let parts: Vec<&DataType> = match data_type {
-            DataType::Struct(fields) => fields.iter().map(|field| &field.data_type).collect(),
-            DataType::Tuple(parts) => parts.iter().collect(),
-            _ => return leaf,
-        };
+        let parts = parts_in(data_type);
         leaf += parts.iter().take(*position).map(|part| leaf_count(part)).sum::<usize>();
         match parts.get(*position) {
             Some(part) => data_type = part,

@@ -1,9 +1,11 @@
 //! Carrying a rewrite out: files are taken over or made anew on all cores, and the manifest comes last (clauses PB-1 to
 //! PB-4). Each thread has one row group in memory.
 
+use super::chunks::{Assembly, with_values};
 use super::decided::{Rewrite, Rung, StateRewrite, Way};
 use super::layout::{Layout, Place};
 use super::progress::Progress;
+use super::steps::Recipe;
 use super::rekey::Rekey;
 use crate::error::{Error, Result, shown};
 use crate::migrate::{MapFailure, MapValues};
@@ -11,7 +13,7 @@ use crate::model::{
     FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName,
     Value, value_at,
 };
-use crate::savepoint::{Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
+use crate::savepoint::{ColumnFrom, Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
 use crate::storage::{LocalStore, Store};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
@@ -246,7 +248,12 @@ impl Run<'_> {
 
     /// The schema that rows of a file get.
     fn schema_of<'e>(&self, entry: &'e StateEntry, new: &'e StateRewrite, old: &FileEntry) -> &'e Schema {
-        new.schema.as_ref().unwrap_or_else(|| entry.schema_of(old))
+        match (&new.schema, &new.ways[old.schema]) {
+            // What stays as it is, has a schema of its own, and gets no new place is of another version for good.
+            (Some(schema), Way::AsIs) if !schema.is_same(entry.schema_of(old)) => entry.schema_of(old),
+            (Some(schema), _) => schema,
+            (None, _) => entry.schema_of(old),
+        }
     }
 
     /// Lets threads take one piece of work after the other, until one fails.
@@ -303,8 +310,15 @@ impl Run<'_> {
                     Way::Recipe(recipe) => Some(recipe.as_ref()),
                     Way::AsIs => None,
                 };
-                let mapping = Mapping { run: self, place, entry, old, schema: &schema, map, is_over };
+                let recipe = match &new.ways[old.schema] {
+                    Way::Recipe(recipe) if task.rung == Rung::Chunks => Some(recipe.as_ref()),
+                    _ => None,
+                };
+                let mapping = Mapping { run: self, place, entry, old, schema: &schema, map, recipe, is_over };
                 let file = mapping.write(task)?;
+                if recipe.is_some() {
+                    self.progress.advance(task.rows);
+                }
                 Ok(file.map(|entry| NewFile { entry, schema, came: Came::Written }))
             }
         }
@@ -353,6 +367,14 @@ impl Run<'_> {
     }
 }
 
+/// A row group that is made anew.
+enum Group {
+    /// With all its rows, of old columns and new ones.
+    Assembled(Vec<ColumnFrom>),
+    /// With some of them.
+    Filtered(Vec<RecordBatch>),
+}
+
 /// Makes rows anew.
 pub(super) struct Mapping<'a> {
     pub(super) run: &'a Run<'a>,
@@ -362,6 +384,8 @@ pub(super) struct Mapping<'a> {
     pub(super) schema: &'a Schema,
     /// What makes the values; they stay as they are without.
     pub(super) map: Option<&'a dyn MapValues>,
+    /// How row groups are put together, if columns of them stay as they are.
+    pub(super) recipe: Option<&'a Recipe>,
     pub(super) is_over: &'a AtomicBool,
 }
 
@@ -370,51 +394,76 @@ impl Mapping<'_> {
     fn write(&self, task: &Task) -> Result<Option<FileEntry>> {
         let file = self.run.rewrite.savepoint.state_file(self.entry, self.old)?;
         let columns = StateColumns { value: self.schema.data_type.clone(), ..file.columns().clone() };
+        let assembly = self.recipe.map(|recipe| Assembly::new(recipe, file.columns()));
+        let create = || {
+            let (store, dir) = (self.run.store.as_ref(), self.run.dir);
+            let new = StateFileWriter::create(store, dir, &task.path, &columns)?;
+            Ok::<_, Error>(match file.stride() {
+                Some(stride) => new.with_stride(stride),
+                None => new,
+            })
+        };
         let mut writer: Option<StateFileWriter> = None;
         for group in task.groups.clone() {
-            let rows = file.read_live(group)?;
-            for piece in self.pieces(&rows) {
-                let made = self.batch(&columns, &piece)?;
-                self.run.progress.advance(piece.num_rows() as u64);
-                if made.num_rows() == 0 {
-                    continue;
-                }
-                let writer = match &mut writer {
-                    Some(writer) => writer,
-                    none => {
-                        let (store, dir) = (self.run.store.as_ref(), self.run.dir);
-                        let new = StateFileWriter::create(store, dir, &task.path, &columns)?;
-                        none.insert(match file.stride() {
-                            Some(stride) => new.with_stride(stride),
-                            None => new,
-                        })
-                    }
-                };
-                writer.write(&made)?;
+            let made = match &assembly {
+                Some(assembly) => Group::Assembled(assembly.of_group(self, &file, group)?),
+                None => self.group(&columns, &file.read_live(group)?)?,
+            };
+            if self.is_over.load(Relaxed) {
+                return Ok(None);
+            }
+            if matches!(&made, Group::Filtered(batches) if batches.is_empty()) {
+                continue;
+            }
+            if writer.is_none() {
+                writer = Some(create()?);
+            }
+            let Some(writer) = &mut writer else { continue };
+            match made {
+                Group::Assembled(from) => writer.copy_group(&file, group, &from)?,
+                Group::Filtered(batches) => batches.iter().try_for_each(|batch| writer.write(batch))?,
             }
         }
         writer.map(|writer| writer.finish(0)).transpose()
     }
 
-    /// Cuts rows into pieces; ends early if the rewrite is over.
-    pub(super) fn pieces<'b>(&'b self, rows: &'b RecordBatch) -> impl Iterator<Item = RecordBatch> + 'b {
-        let starts = (0..rows.num_rows()).step_by(PIECE_ROWS);
-        let starts = starts.take_while(|_| !self.is_over.load(Relaxed));
-        starts.map(|start| rows.slice(start, PIECE_ROWS.min(rows.num_rows() - start)))
+    /// Cuts so many rows into pieces and tells of them; ends early if the rewrite is over.
+    pub(super) fn spans(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
+        let starts = (0..rows).step_by(PIECE_ROWS).take_while(|_| !self.is_over.load(Relaxed));
+        starts.map(move |start| start..rows.min(start + PIECE_ROWS))
     }
 
-    /// Makes new rows of old ones, in their places.
-    fn batch(&self, columns: &StateColumns, old: &RecordBatch) -> Result<RecordBatch> {
-        let values = old.num_columns() - 1;
-        let (made, kept) = self.values(columns, old)?;
-        let mut arrays: Vec<ArrayRef> = old.columns()[..values].to_vec();
-        if let Some(kept) = kept {
-            for array in &mut arrays {
-                *array = filter(array, &kept).map_err(|error| self.failed(error))?;
-            }
+    /// Cuts rows into pieces, as [`spans`](Self::spans).
+    pub(super) fn pieces<'b>(&'b self, rows: &'b RecordBatch) -> impl Iterator<Item = RecordBatch> + 'b {
+        self.spans(rows.num_rows()).map(|span| rows.slice(span.start, span.len()))
+    }
+
+    /// Makes the new values of a row group; where no row goes, all columns but those of the values stay.
+    fn group(&self, columns: &StateColumns, old: &RecordBatch) -> Result<Group> {
+        let mut values = Vec::new();
+        let mut kept = Vec::new();
+        for piece in self.pieces(old) {
+            let (made, rows) = self.values(columns, &piece)?;
+            self.run.progress.advance(piece.num_rows() as u64);
+            values.push(made);
+            kept.push((rows, piece));
         }
-        arrays.push(made);
-        RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))
+        if !self.entry.is_layered() && kept.iter().all(|(rows, _)| rows.is_none()) {
+            return Ok(Group::Assembled(with_values(columns, values)));
+        }
+        let mut batches = Vec::new();
+        for (values, (kept, old)) in values.into_iter().zip(kept) {
+            let mut arrays: Vec<ArrayRef> = old.columns()[..old.num_columns() - 1].to_vec();
+            if let Some(kept) = kept {
+                for array in &mut arrays {
+                    *array = filter(array, &kept).map_err(|error| self.failed(error))?;
+                }
+            }
+            arrays.push(values);
+            let batch = RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))?;
+            batches.extend((batch.num_rows() > 0).then_some(batch));
+        }
+        Ok(Group::Filtered(batches))
     }
 
     /// Makes new keys and values of old rows of keyed state.
@@ -451,7 +500,7 @@ impl Mapping<'_> {
         Error::Parquet { action: "assemble", path: self.old.path.clone(), source: error.into() }
     }
 
-    fn error(&self, failure: MapFailure, keys: Option<&ArrayRef>, values: &ArrayRef) -> Error {
+    pub(super) fn error(&self, failure: MapFailure, keys: Option<&ArrayRef>, values: &ArrayRef) -> Error {
         let shown = |array: &ArrayRef, data_type, row| {
             value_at(array, data_type, row)
                 .map_or("that cannot be shown".to_owned(), |value: Value| value.to_string())

@@ -376,7 +376,29 @@ fn name_of(way: &Way) -> &str {
 }
 
 fn value_of(json: &Json, data_type: &DataType) -> Done<Value> {
-    Value::from_json(json, data_type).map_err(|error| Problem::new(error.to_string()))
+    let mut json = json.clone();
+    complete(&mut json, data_type);
+    Value::from_json(&json, data_type).map_err(|error| Problem::new(error.to_string()))
+}
+
+/// Adds the fields of structs that are left out because they are none: TOML has no word for that.
+fn complete(json: &mut Json, data_type: &DataType) {
+    match (json, data_type) {
+        (Json::Object(members), DataType::Struct(fields)) => {
+            for field in fields {
+                match members.get_mut(&field.name) {
+                    Some(member) => complete(member, &field.data_type),
+                    None if matches!(field.data_type, DataType::Option(_)) => {
+                        members.insert(field.name.clone(), Json::Null);
+                    }
+                    None => {}
+                }
+            }
+        }
+        (Json::Array(items), DataType::List(inner)) => items.iter_mut().for_each(|item| complete(item, inner)),
+        (json, DataType::Option(inner)) => complete(json, inner),
+        _ => {}
+    }
 }
 
 /// Lets the rules of evolution lead to another type.

@@ -85,6 +85,11 @@ impl StateFile {
         Ok(Self { inner: Arc::new(Inner { schema: file.schema().clone(), row_groups, file, covers }) })
     }
 
+    /// Returns the file as the format has it.
+    pub(super) fn parquet(&self) -> &ParquetFile {
+        &self.inner.file
+    }
+
     /// Shows where the file is, for messages.
     pub(super) fn path(&self) -> &str {
         self.inner.file.path()

@@ -3,9 +3,9 @@
 //! Readers look for the manifest alone, so a writer that stops half-way leaves nothing to be
 //! mistaken for a savepoint.
 
-use super::{StateColumns, read_manifest};
+use super::{StateColumns, StateFile, read_manifest};
 use crate::error::{Error, Result};
-use crate::format::{self, Cut, FileLimit, ParquetWriter, RowOrder, Sealed, layout};
+use crate::format::{self, ColumnFrom, Cut, FileLimit, ParquetWriter, RowOrder, Sealed, layout};
 use crate::model::FileEntry;
 use crate::storage::{NewFile, Store};
 use arrow::array::RecordBatch;
@@ -74,6 +74,15 @@ impl StateFileWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.writer.check(batch)?;
         self.writer.take(batch, FileLimit::NONE).map(drop)
+    }
+
+    /// Adds a row group with the rows of one of another file, which continue in order; `columns` are all leaf columns.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), and [`Error::Damaged`] if the other file is.
+    pub(crate) fn copy_group(&mut self, from: &StateFile, row_group: usize, columns: &[ColumnFrom]) -> Result<()> {
+        self.writer.copy_group(from.parquet(), row_group, columns)
     }
 
     /// Completes the file and makes it durable; `schema` is the position of its schema in the state's entry.

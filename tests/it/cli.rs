@@ -561,7 +561,7 @@ fn migrate_shows_what_it_would_do_and_does_it() {
     assert_eq!(
         plain(&dry.out),
         "motion-alarm/activation  v1, v2  20 rows  as is\n\
-         Zähler/reduce state  v1 -> v2  20 rows  rows\n  is then Zähler/counts\n  \
+         Zähler/reduce state  v1 -> v2  20 rows  chunks\n  is then Zähler/counts\n  \
          value: (String, i32) -> {carrier: String, flights: i64}, computed\n\
          source/splits  v1  2 rows  dropped"
     );
@@ -579,6 +579,6 @@ fn migrate_shows_what_it_would_do_and_does_it() {
     let (status, json) = place.json(&["migrate", "DIR/one", "--with", "DIR/names.toml", "--dry-run"]);
     assert_eq!(status, 0);
     assert_eq!(json["states"][1]["to"]["state"], "counts");
-    assert_eq!(json["states"][1]["to"]["rungs"][0]["rung"], "rows");
+    assert_eq!(json["states"][1]["to"]["rungs"][0]["rung"], "chunks");
     assert_eq!(json["states"][2]["to"], Json::Null);
 }

@@ -7,7 +7,8 @@ use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{Checkpoints, Job, RunOptions};
 use pitlane::migrate::{Chain, Migration};
 use pitlane::model::Value;
-use pitlane::savepoint::Savepoint;
+use pitlane::rewrite::{Options, Rewrite, run_to};
+use pitlane::savepoint::{Depth, Savepoint, verify};
 use pitlane::{BoxError, State};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -259,18 +260,39 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
+/// Makes the newest image anew by the code of a release, all rows at once; returns the new savepoint.
+fn made_anew(release: u32, data: &Path, out: &Path) -> Option<PathBuf> {
+    let image = Savepoint::open(newest_image(data)?).unwrap();
+    let description = job(release, 0, out, &Arc::new(AtomicI64::new(-1))).describe().unwrap();
+    let rewrite = Rewrite::by_job(&image, &description, &[]).unwrap();
+    let new = data.join(format!("anew-{}-{release}", image.id()));
+    let done = run_to(&rewrite, &new, Options::default()).unwrap();
+    assert_eq!(verify(&done.savepoint, Depth::Full).problems, []);
+    assert!(pitlane::migrate::status(done.savepoint.manifest()).is_done(), "rows of older releases are left");
+    Some(new)
+}
+
 /// Runs the attempts, each with its release and number of workers, then release 3 to the end.
 fn check(attempts: &[(u32, usize, Fate)], records: u64) {
+    let lazily: Vec<_> = attempts.iter().map(|(step, workers, fate)| (*step, *workers, fate.clone(), false)).collect();
+    check_with(&lazily, false, records);
+}
+
+/// As [`check`]; before the attempts that say so, and before the last one if `is_last_anew`, all state is made anew
+/// offline.
+fn check_with(attempts: &[(u32, usize, Fate, bool)], is_last_anew: bool, records: u64) {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (dir.path().join("data"), dir.path().join("out"));
     let fuse = Arc::new(AtomicI64::new(-1));
     let mut release = 1;
     let mut ends = Vec::new();
-    for (step, workers, fate) in attempts {
+    for (step, workers, fate, is_anew) in attempts {
         release = (release + step).min(3);
+        let mut options = RunOptions::in_dir(&data).workers(*workers);
+        options.from = if *is_anew { made_anew(release, &data, &out) } else { None };
         fuse.store(if let Fate::Crash(after) = fate { *after } else { -1 }, Relaxed);
         let running = job(release, records, &out, &fuse)
-            .start(&RunOptions::in_dir(&data).workers(*workers))
+            .start(&options)
             .unwrap_or_else(|e| panic!("release {release}: {e}"));
         match fate {
             Fate::Crash(_) => {}
@@ -291,7 +313,9 @@ fn check(attempts: &[(u32, usize, Fate)], records: u64) {
         ends.push((release, positions(newest_image(&data).as_deref())));
     }
     fuse.store(-1, Relaxed);
-    let end = job(3, records, &out, &fuse).run(&RunOptions::in_dir(&data).workers(2)).unwrap();
+    let mut options = RunOptions::in_dir(&data).workers(2);
+    options.from = if is_last_anew { made_anew(3, &data, &out) } else { None };
+    let end = job(3, records, &out, &fuse).run(&options).unwrap();
     ends.push((3, vec![records; SPLITS as usize]));
     let oracle = Oracle::fold(&ends);
     assert_eq!(written(&out), oracle.lines, "output; releases read up to {ends:?}");
@@ -311,8 +335,28 @@ fn a_half_migrated_image_is_taken_over_by_the_release_after_next() {
     );
 }
 
+#[test]
+fn all_rows_at_once_are_the_same_as_each_at_its_first_touch() {
+    let attempts = |anew: [bool; 2]| {
+        [(0, 2, Fate::Stop(6), false), (1, 3, Fate::Stop(2), anew[0]), (1, 1, Fate::Stop(2), anew[1])]
+    };
+    for anew in [[false, false], [true, false], [false, true], [true, true]] {
+        check_with(&attempts(anew), anew[0], 600);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Some releases migrate each key at its first touch, others all of them offline, from whatever mixture the
+    /// attempts before have left.
+    #[test]
+    fn lazy_and_offline_migration_are_the_same_in_any_history(
+        attempts in prop::collection::vec((0u32..2, 1usize..4, fate(), any::<bool>()), 1..6),
+        is_last_anew in any::<bool>(),
+    ) {
+        check_with(&attempts, is_last_anew, 500);
+    }
 
     #[test]
     fn any_history_of_releases_stops_crashes_and_rescales_equals_plain_code(

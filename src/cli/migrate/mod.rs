@@ -31,12 +31,12 @@ pub(super) struct MigrateArgs {
     /// The migration file
     #[arg(long = "with", value_name = "FILE", required = true)]
     file: Option<PathBuf>,
+    /// Undo what the file did to the savepoint, or to the one that it came of: names go back, values by `down`
+    #[arg(long)]
+    back: bool,
     /// Show what would become of each state, and how much of it would be done anew
     #[arg(long)]
     dry_run: bool,
-    /// Write files anew even where the manifest alone could say what changes, for readers of plain Parquet
-    #[arg(long)]
-    physical: bool,
     /// The number of threads; as many as there are cores unless said otherwise
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -56,6 +56,7 @@ enum Verb {
 const EXAMPLES: &str = "Examples:
   pitlane migrate SAVEPOINT --with rooms-get-a-tolerance.toml --dry-run
   pitlane migrate SAVEPOINT NEW --with rooms-get-a-tolerance.toml
+  pitlane migrate NEW OLD --with rooms-get-a-tolerance.toml --back
   pitlane migrate status SAVEPOINT";
 
 const JSON_HELP: &str = "Print JSON: {path, id, states: [{operator, state, rows_before, rows_after}], linked_files, copied_files,
@@ -79,10 +80,7 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
     };
     let file = MigrationFile::open(file)?;
     let savepoint = args.data.open(savepoint)?;
-    let mut rewrite = file.apply(&savepoint)?;
-    if args.physical {
-        rewrite = rewrite.physical();
-    }
+    let rewrite = if args.back { file.apply_back(&savepoint)? } else { file.apply(&savepoint)? };
     let new = match &args.new {
         Some(new) if !args.dry_run => new,
         _ => {

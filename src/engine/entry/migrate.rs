@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::migrate::JobDescription;
-use crate::model::OperatorUid;
+use crate::model::{OperatorUid, SchemaVersion, StateName};
 use crate::rewrite::{self, Rewrite};
 use crate::savepoint::Savepoint;
 use clap::Args;
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  \
     ./job migrate SAVEPOINT --dry-run\n  \
     ./job migrate SAVEPOINT NEW\n  \
-    ./job migrate SAVEPOINT NEW --drop-unmatched old-operator")]
+    ./job migrate SAVEPOINT NEW --drop-unmatched old-operator\n  \
+    ./job migrate SAVEPOINT NEW --back motion-alarm/activation=1")]
 pub(super) struct MigrateArgs {
     /// The directory of a savepoint or checkpoint
     savepoint: PathBuf,
@@ -27,12 +28,13 @@ pub(super) struct MigrateArgs {
     /// Show what would become of each state, and how much of it would be done anew
     #[arg(long)]
     dry_run: bool,
-    /// Write files anew even where the manifest alone could say what changes, for readers of plain Parquet
-    #[arg(long)]
-    physical: bool,
     /// Leave behind the state of an operator that this release does not have; may be given several times
     #[arg(long, value_name = "UID", value_parser = super::uid)]
     drop_unmatched: Vec<OperatorUid>,
+    /// Take a state back to an older schema version, by the `down` of the migrations, for a release that is rolled back;
+    /// all other state stays as it is; may be given several times
+    #[arg(long, value_name = "OPERATOR/STATE=VERSION", value_parser = older, conflicts_with = "drop_unmatched")]
+    back: Vec<(OperatorUid, StateName, SchemaVersion)>,
     /// The number of threads; as many as there are cores unless said otherwise
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -41,13 +43,23 @@ pub(super) struct MigrateArgs {
     json: bool,
 }
 
+/// Reads `OPERATOR/STATE=VERSION`; a name may have slashes in it, so the last one counts.
+fn older(text: &str) -> std::result::Result<(OperatorUid, StateName, SchemaVersion), String> {
+    let read = || {
+        let (place, version) = text.rsplit_once('=')?;
+        let (uid, state) = place.rsplit_once('/')?;
+        Some((OperatorUid::new(uid)?, StateName::new(state)?, SchemaVersion(version.parse().ok()?)))
+    };
+    read().ok_or_else(|| "not OPERATOR/STATE=VERSION".to_owned())
+}
+
 impl MigrateArgs {
     pub(super) fn run(&self, job: &JobDescription) -> Result<()> {
         let savepoint = Savepoint::open(&self.savepoint)?;
-        let mut rewrite = Rewrite::by_job(&savepoint, job, &self.drop_unmatched)?;
-        if self.physical {
-            rewrite = rewrite.physical();
-        }
+        let rewrite = match self.back.is_empty() {
+            true => Rewrite::by_job(&savepoint, job, &self.drop_unmatched)?,
+            false => Rewrite::back_by_job(&savepoint, job, &self.back)?,
+        };
         let (text, json) = match &self.new {
             Some(new) if !self.dry_run => {
                 let shown = rewrite::Shown::default();

@@ -1,10 +1,10 @@
 //! What a migration file makes of a savepoint.
 
-use super::read::SaidStep;
+use super::read::{Said, SaidStep};
 use super::toml::At;
 use super::{Keyed, MigrationFile, StateChange, Steps};
 use crate::error::{Error, Result};
-use crate::model::{
+use crate::model::{MaxParallelism,
     DataType, Schema, SchemaVersion, StateEntry, StateKind, evolve, key_of_timer, type_problem,
 };
 use crate::rewrite::decided::{Rewrite, Way};
@@ -33,54 +33,124 @@ impl MigrationFile {
             rewrite = changed.map_err(|error| placed(&change.uid.at, &error))?;
         }
         for change in &self.states {
-            rewrite = self.apply_state(rewrite, change)?;
+            rewrite = apply_state(rewrite, change)?;
         }
         if let Some(groups) = &self.max_parallelism {
-            rewrite.max_parallelism = groups.what;
+            change_groups(&mut rewrite, groups.what);
         }
         rewrite.check()?;
         Ok(rewrite)
     }
 
-    fn apply_state(&self, mut rewrite: Rewrite, change: &StateChange) -> Result<Rewrite> {
-        let (uid, name) = (change.uid.what.as_str(), change.name.what.as_str());
-        let operator = rewrite.operator(uid).map_err(|error| placed(&change.uid.at, &error))?;
-        let (_, state) = rewrite.state(uid, name).map_err(|error| placed(&change.name.at, &error))?;
-        if rewrite.operators[operator].is_dropped {
-            return Err(change
-                .uid
-                .at
-                .refuse(format!("found a change of operator `{uid}`, which is dropped"), None));
+    /// Decides how what the file has made of a savepoint is undone, of that one or of one that came of it: names go
+    /// back, and values by the `down` steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply); [`Error::MigrationFile`] with the place of what has no way back: values without
+    /// `down`, new keys, and what was dropped. The number of key groups stays as it is.
+    pub fn apply_back(&self, savepoint: &Savepoint) -> Result<Rewrite> {
+        let no_way = |at: &At, what: &str| {
+            let hint = "start the older release from the savepoint that the migration was applied to".to_owned();
+            Err(at.refuse(format!("found {what}, from where there is no way back"), Some(hint)))
+        };
+        let mut rewrite = Rewrite::of(savepoint);
+        rewrite.label = Some((self.name.clone(), self.checksum));
+        for change in &self.operators {
+            let Some(now) = &change.rename else { return no_way(&change.uid.at, "an operator that is dropped") };
+            let back = rewrite.rename_operator(now.what.as_str(), &change.uid.what);
+            rewrite = back.map_err(|error| placed(&now.at, &error))?;
         }
-        if change.is_dropped {
-            return rewrite.drop_state(uid, name);
+        for change in &self.states {
+            if change.is_dropped {
+                return no_way(&change.at, "a state that is dropped");
+            }
+            if let Some(rekey) = &change.rekey {
+                return no_way(&rekey.at, "new keys");
+            }
+            let renamed = self.operators.iter().find(|operator| operator.uid.what == change.uid.what);
+            let uid = change.moved_to.as_ref().or_else(|| renamed?.rename.as_ref()).unwrap_or(&change.uid);
+            let name = change.rename.as_ref().unwrap_or(&change.name);
+            let at = rewrite.state(uid.what.as_str(), name.what.as_str()).map_err(|error| placed(&uid.at, &error))?;
+            if change.rename.is_some() {
+                rewrite = rewrite.rename_state(uid.what.as_str(), name.what.as_str(), &change.name.what)?;
+            }
+            if change.moved_to.is_some() {
+                rewrite = rewrite.move_state(uid.what.as_str(), name.what.as_str(), &change.uid.what)?;
+            }
+            match (&change.down, &change.steps) {
+                (Some(down), _) => {
+                    let next = change.from.as_ref().map(|from| Said {
+                        at: from.at.clone(),
+                        what: SchemaVersion(from.what.0.saturating_add(1)),
+                    });
+                    let from = change.to.as_ref().or(next.as_ref());
+                    let leg = Leg { from, steps: down, to: change.from.as_ref(), is_back: true };
+                    change_values(&mut rewrite, change, &leg, at)?;
+                }
+                (None, Some(steps)) => return no_way(&steps.at, "`steps` without `down`"),
+                (None, None) if change.to.is_some() => return no_way(&change.at, "a new version without `down`"),
+                (None, None) => {}
+            }
         }
-        if let Some(to) = &change.rename {
-            rewrite = rewrite.rename_state(uid, name, &to.what)?;
-        }
-        if let Some(to) = &change.moved_to {
-            rewrite = rewrite.move_state(uid, name, &to.what)?;
-        }
-        if change.steps.is_some() || change.to.is_some() {
-            self.change_values(&mut rewrite, change, (operator, state))?;
-        }
-        if let Some(keyed) = &change.rekey {
-            change_keys(&mut rewrite, change, keyed, (operator, state))?;
-        }
+        rewrite.check()?;
         Ok(rewrite)
     }
+}
 
-    /// Decides how values of each stored schema get to the new one.
-    fn change_values(&self, rewrite: &mut Rewrite, change: &StateChange, at: (usize, usize)) -> Result<()> {
+fn apply_state(mut rewrite: Rewrite, change: &StateChange) -> Result<Rewrite> {
+    let (uid, name) = (change.uid.what.as_str(), change.name.what.as_str());
+    let operator = rewrite.operator(uid).map_err(|error| placed(&change.uid.at, &error))?;
+    let (_, state) = rewrite.state(uid, name).map_err(|error| placed(&change.name.at, &error))?;
+    if rewrite.operators[operator].is_dropped {
+        return Err(change
+            .uid
+            .at
+            .refuse(format!("found a change of operator `{uid}`, which is dropped"), None));
+    }
+    if change.is_dropped {
+        return rewrite.drop_state(uid, name);
+    }
+    if let Some(to) = &change.rename {
+        rewrite = rewrite.rename_state(uid, name, &to.what)?;
+    }
+    if let Some(to) = &change.moved_to {
+        rewrite = rewrite.move_state(uid, name, &to.what)?;
+    }
+    if change.steps.is_some() || change.to.is_some() {
+        let none = Steps { at: change.at.clone(), steps: Vec::new() };
+        let leg = Leg {
+            from: change.from.as_ref(),
+            steps: change.steps.as_ref().unwrap_or(&none),
+            to: change.to.as_ref(),
+            is_back: false,
+        };
+        change_values(&mut rewrite, change, &leg, (operator, state))?;
+    }
+    if let Some(keyed) = &change.rekey {
+        change_keys(&mut rewrite, change, keyed, (operator, state))?;
+    }
+    Ok(rewrite)
+}
+
+/// The way of values from one version to another, or back.
+struct Leg<'a> {
+    from: Option<&'a Said<SchemaVersion>>,
+    steps: &'a Steps,
+    to: Option<&'a Said<SchemaVersion>>,
+    is_back: bool,
+}
+
+/// Decides how values of each stored schema get to the new one.
+fn change_values(rewrite: &mut Rewrite, change: &StateChange, leg: &Leg<'_>, at: (usize, usize)) -> Result<()> {
         let savepoint = rewrite.savepoint.clone();
         let entry = &savepoint.manifest().operators[at.0].states[at.1];
-        let base = base_of(entry, change)?;
-        let none = Steps { at: change.at.clone(), steps: Vec::new() };
-        let steps = change.steps.as_ref().unwrap_or(&none);
+        let steps = leg.steps;
+        let base = base_of(entry, leg.from)?;
         let whole = recipe(Part::whole(&base.data_type), entry.key.as_ref(), steps)?;
         let made = whole.part.data_type();
-        let version = match &change.to {
-            Some(to) if to.what < base.version => {
+        let version = match leg.to {
+            Some(to) if to.what < base.version && !leg.is_back => {
                 let problem = format!("found version {}, wanted one from {} on", to.what, base.version);
                 return Err(to.at.refuse(problem, None));
             }
@@ -94,7 +164,7 @@ impl MigrationFile {
         }
         let schema = Schema { version, data_type: made };
         if schema.version == base.version && !schema.is_same(base) {
-            let at = change.to.as_ref().map_or(&change.at, |to| &to.at);
+            let at = leg.to.map_or(&change.at, |to| &to.at);
             let problem = format!("found version {version} for another type than version {version} has");
             return Err(at.refuse(problem, Some("give the new type a new version".to_owned())));
         }
@@ -118,6 +188,22 @@ impl MigrationFile {
         let versions = Some((base.version, version));
         rewrite.note("migrate", at.0, Some(at.1), versions, what);
         Ok(())
+}
+
+/// Gives all rows new places, in another number of key groups.
+fn change_groups(rewrite: &mut Rewrite, groups: MaxParallelism) {
+    let before = rewrite.max_parallelism;
+    if before == groups {
+        return;
+    }
+    rewrite.max_parallelism = groups;
+    let manifest = rewrite.savepoint.manifest();
+    let is_placed = |state: &StateEntry| state.kind.is_keyed() && state.rows() > 0;
+    let operators = manifest.operators.iter().enumerate();
+    let placed: Vec<usize> = operators.filter(|(_, o)| o.states.iter().any(is_placed)).map(|(at, _)| at).collect();
+    for at in placed.into_iter().filter(|at| !rewrite.operators[*at].is_dropped).collect::<Vec<_>>() {
+        let what = format!("key groups {} -> {}", before.get(), groups.get());
+        rewrite.note("migrate", at, None, None, what);
     }
 }
 
@@ -132,7 +218,7 @@ fn change_keys(rewrite: &mut Rewrite, change: &StateChange, keyed: &Keyed, at: (
             return Err(keyed.at.refuse(format!("found a {}, which has no keys", entry.kind.as_str()), None));
         }
     };
-    let base = base_of(entry, change)?;
+    let base = base_of(entry, change.from.as_ref())?;
     let mut roots = Vec::new();
     for stored in &entry.schemas {
         roots.push(root_of(stored, base, change)?);
@@ -190,8 +276,8 @@ fn root_of(stored: &Schema, base: &Schema, change: &StateChange) -> Result<Part>
 }
 
 /// The schema that the steps start from: the one that `from` names, else the first.
-fn base_of<'e>(entry: &'e StateEntry, change: &StateChange) -> Result<&'e Schema> {
-    let Some(from) = &change.from else { return Ok(&entry.schemas[0]) };
+fn base_of<'e>(entry: &'e StateEntry, from: Option<&Said<SchemaVersion>>) -> Result<&'e Schema> {
+    let Some(from) = from else { return Ok(&entry.schemas[0]) };
     entry.schemas.iter().find(|schema| schema.version == from.what).ok_or_else(|| {
         let there: Vec<_> = entry.schemas.iter().map(|schema| schema.version.to_string()).collect();
         let problem = format!("found no schema version {}; there is {}", from.what, there.join(", "));

@@ -4,7 +4,7 @@ use super::*;
 use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{Job, RunOptions};
 use pitlane::migrate::{Chain, Migration};
-use pitlane::model::OperatorUid;
+use pitlane::model::{OperatorUid, StateName};
 use pitlane::rewrite::run_to;
 use pitlane::{BoxError, State};
 use std::path::Path;
@@ -29,6 +29,15 @@ impl Migration for CountToV2 {
             return Err("nobody counts that far".into());
         }
         Ok((count % 3 != 0).then(|| CountV2 { count, name: key.to_string() }))
+    }
+
+    const HAS_DOWN: bool = true;
+
+    fn down(&self, _key: &Value, new: CountV2) -> std::result::Result<Option<CountV1>, BoxError> {
+        if new.name.is_empty() {
+            return Err("nobody".into());
+        }
+        Ok((new.count != 4).then_some((new.count,)))
     }
 }
 
@@ -122,4 +131,51 @@ fn a_migration_that_does_not_answer_stops_it_with_key_and_value() {
         ),
         "{error}"
     );
+}
+
+/// A release that knows of no way back.
+struct OneWay;
+
+impl Migration for OneWay {
+    type From = CountV1;
+    type To = CountV2;
+
+    fn migrate(&self, _key: &Value, (count,): CountV1) -> std::result::Result<Option<CountV2>, BoxError> {
+        Ok(Some(CountV2 { count, name: String::new() }))
+    }
+}
+
+#[test]
+fn a_release_that_is_rolled_back_gets_its_values_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = |count: u32, name: &str| json!({"count": count, "name": name});
+    let rows = vec![(json!(1), named(7, "a")), (json!(2), named(4, "b")), (json!(3), named(u32::MAX, "c"))];
+    let state = |rows| Rows {
+        uid: "count", state: "counts", key: "u64", version: 2, value: "{count: u32, name: String}", rows,
+    };
+    let new = savepoint_of(&[state(rows)], 16);
+    let description = job(2, dir.path()).describe().unwrap();
+    assert!(description.operators.iter().any(|o| o.states.iter().any(|s| s.steps.iter().any(|step| step.has_down))));
+    let back = |savepoint: &Savepoint, version| {
+        let wanted = (OperatorUid::new("count").unwrap(), StateName::new("counts").unwrap(), SchemaVersion(version));
+        Rewrite::back_by_job(savepoint, &description, &[wanted])
+    };
+    let error = back(&new, 7).unwrap_err().to_string();
+    assert!(error.ends_with("to schema version 7: no migration starts from that version"), "{error}");
+    let old = carried_out(&back(&new, 1).unwrap()).unwrap().savepoint;
+    let rows = rows_of(&old, "count", "counts");
+    assert_eq!(rows.keys().collect::<Vec<_>>(), ["1", "3"]);
+    assert_eq!(rows["3"], (1, json!([u32::MAX])));
+    // Rows that are that old already stay as they are.
+    assert_eq!(all_rows(&carried_out(&back(&old, 1).unwrap()).unwrap().savepoint), all_rows(&old));
+    let odd = savepoint_of(&[state(vec![(json!(9), named(1, ""))])], 16);
+    let error = shown(&carried_out(&back(&odd, 1).unwrap()).unwrap_err());
+    assert!(error.contains("key 9: migration from version 2 to 1 failed") && error.contains("because: nobody"), "{error}");
+    // Without a way back nothing is begun.
+    let mut one_way = description.clone();
+    let state = one_way.operators.iter_mut().flat_map(|o| &mut o.states).find(|s| s.name.as_str() == "counts").unwrap();
+    *state = Chain::<CountV2>::current(2).then(OneWay).describe(state.name.clone(), state.kind, state.key.clone());
+    let wanted = (OperatorUid::new("count").unwrap(), StateName::new("counts").unwrap(), SchemaVersion(1));
+    let error = Rewrite::back_by_job(&new, &one_way, &[wanted]).unwrap_err().to_string();
+    assert!(error.ends_with("`OneWay` has no `down`"), "{error}");
 }

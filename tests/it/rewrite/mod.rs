@@ -1,5 +1,7 @@
 //! Savepoints made anew by migration files and by jobs' code: every verb, what is refused, and what is never lost.
 
+mod chunks;
+mod examples;
 #[cfg(feature = "engine")]
 mod jobs;
 mod keys;

@@ -100,3 +100,47 @@ fn the_positions_of_a_source_go_with_its_uid() {
     let gone = migrated(&old, "[[operator]]\nuid = 'source'\ndrop = true").unwrap();
     assert!(gone.manifest().sources.is_empty());
 }
+
+#[test]
+fn what_has_no_way_back_is_refused_with_its_place() {
+    for (file, wanted) in [
+        ("[[operator]]\nuid = 'count'\ndrop = true", "test.toml:2:7: found an operator that is dropped, from where"),
+        ("[[state]]\noperator = 'count'\nstate = 'state'\ndrop = true", "test.toml:1:1: found a state that is dropped"),
+        ("[[state]]\noperator = 'count'\nstate = 'state'\nrekey = { as = 'key' }", "test.toml:4:9: found new keys"),
+        ("[[state]]\noperator = 'count'\nstate = 'state'\nsteps = [{ widen = 'value', to = 'u128' }]", "test.toml:4:9: found `steps` without `down`"),
+        ("[[state]]\noperator = 'count'\nstate = 'state'\nto = 9", "test.toml:1:1: found a new version without `down`"),
+    ] {
+        let error = MigrationFile::parse(file, "test.toml").unwrap().apply_back(&two()).unwrap_err().to_string();
+        assert!(error.starts_with(wanted), "{file}\n{error}");
+    }
+}
+
+#[test]
+fn there_and_back_again_is_where_it_was() {
+    let old = two();
+    let file = "
+        [[operator]]
+        uid = 'alarm'
+        rename = 'motion'
+        [[state]]
+        operator = 'alarm'
+        state = 'rooms'
+        rename = 'halls'
+        from = 1
+        to = 4
+        steps = [{ set = 'value', type = '{at: i128}', as = '{at: value * 1000}' }]
+        down = [{ set = 'value', type = 'i64', as = 'at / 1000' }]
+        [[state]]
+        operator = 'count'
+        state = 'state'
+        move_to = 'counts'
+        ";
+    let file = MigrationFile::parse(file, "test.toml").unwrap();
+    let new = carried_out(&file.apply(&old).unwrap()).unwrap().savepoint;
+    assert_eq!(rows_of(&new, "motion", "halls")["attic"], (4, json!({"at": 2000})));
+    let back = carried_out(&file.apply_back(&new).unwrap()).unwrap().savepoint;
+    assert_eq!(all_rows(&back), all_rows(&old));
+    assert_eq!(type_shown(&back, "alarm", "rooms"), "i64");
+    // What the file did not make is not taken back.
+    assert!(file.apply_back(&old).is_err());
+}
