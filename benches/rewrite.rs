@@ -100,7 +100,8 @@ fn main() {
     for part in [100, 10, 1] {
         let keys = keys / part;
         let old = written(&scratch.path().join(format!("names-{part}")), keys);
-        let names = MigrationFile::parse(NAMES, "names.toml").expect("a file").apply(&old).expect("it applies");
+        let names =
+            MigrationFile::parse(NAMES, "names.toml").expect("a file").apply(&old).expect("it applies");
         bench.measure(&format!("names of {} keys", short(keys)), &names, keys);
     }
 }

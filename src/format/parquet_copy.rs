@@ -109,7 +109,12 @@ impl ParquetFile {
 
 impl<W: Write + Send> ParquetWriter<W> {
     /// Adds a row group with the rows of one of another file; `columns` are all leaf columns, in order.
-    pub(crate) fn copy_group(&mut self, from: &ParquetFile, index: usize, columns: &[ColumnFrom]) -> Result<()> {
+    pub(crate) fn copy_group(
+        &mut self,
+        from: &ParquetFile,
+        index: usize,
+        columns: &[ColumnFrom],
+    ) -> Result<()> {
         self.close_group()?;
         let failed = parquet_failed(&self.path);
         let descriptors: Vec<ColumnDescPtr> = self.writer.schema_descr().columns().to_vec();
@@ -130,7 +135,9 @@ impl<W: Write + Send> ParquetWriter<W> {
                     for piece in pieces {
                         for (at, leaf) in compute_leaves(field, piece).map_err(&failed)?.iter().enumerate() {
                             if own.len() == at {
-                                own.push(writers.next().ok_or_else(|| failed(odd("more leaves than columns")))?);
+                                own.push(
+                                    writers.next().ok_or_else(|| failed(odd("more leaves than columns")))?,
+                                );
                             }
                             own[at].write(leaf).map_err(&failed)?;
                         }
@@ -174,7 +181,8 @@ impl<W: Write + Send> ParquetWriter<W> {
     pub(super) fn expect(&mut self, close: &ColumnCloseResult) -> Result<()> {
         let failed = parquet_failed(&self.path);
         let index = close.offset_index.as_ref().ok_or_else(|| failed(odd("a chunk without offset index")))?;
-        let data: VecDeque<_> = index.page_locations().iter().map(|p| p.compressed_page_size as u64).collect();
+        let data: VecDeque<_> =
+            index.page_locations().iter().map(|p| p.compressed_page_size as u64).collect();
         // What is not in the index is the dictionary page, which comes first in the file.
         let dictionary = (close.metadata.compressed_size() as u64).saturating_sub(data.iter().sum());
         let pages = Some(dictionary).filter(|size| *size > 0).into_iter().chain(data).collect();

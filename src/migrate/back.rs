@@ -88,7 +88,8 @@ pub(super) fn back<S: State>(
     let first = steps.iter().position(|step| step.describe().from.version == to);
     let first = first.ok_or(NoWayBack::NoSuchVersion)?;
     let schema = steps[first].describe().from;
-    let decision = route_over(&chain.stages(), stored).map_err(|error| NoWayBack::Unknown(error.to_string()))?;
+    let decision =
+        route_over(&chain.stages(), stored).map_err(|error| NoWayBack::Unknown(error.to_string()))?;
     if decision.entry <= first {
         return Ok((schema, None));
     }
@@ -111,7 +112,10 @@ struct ByDown<S> {
 
 impl<S> fmt::Debug for ByDown<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByDown").field("decision", &self.decision).field("first", &self.first).finish_non_exhaustive()
+        f.debug_struct("ByDown")
+            .field("decision", &self.decision)
+            .field("first", &self.first)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,10 +143,8 @@ impl<S: State> MapValues for ByDown<S> {
             let mut value = Some(new.read(row));
             for step in way.iter().rev() {
                 let Some(mut taken) = value.take() else { break };
-                value = step.back(taken.as_mut(), &key).map_err(|Failed { from, to, source }| MapFailure::Row {
-                    row,
-                    versions: Some((from, to)),
-                    source,
+                value = step.back(taken.as_mut(), &key).map_err(|Failed { from, to, source }| {
+                    MapFailure::Row { row, versions: Some((from, to)), source }
                 })?;
             }
             match value {

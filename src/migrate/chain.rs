@@ -354,7 +354,14 @@ impl<S: State, M: Migration> Step<S> for M {
     fn describe(&self) -> StepDescription {
         let from = Schema { version: SchemaVersion(M::FROM), data_type: M::From::data_type() };
         let drops = M::DROPS.iter().map(|&place| place.to_owned()).collect();
-        StepDescription { name: self.name(), from, to: SchemaVersion(M::TO), revision: M::REVISION, drops, has_down: M::HAS_DOWN }
+        StepDescription {
+            name: self.name(),
+            from,
+            to: SchemaVersion(M::TO),
+            revision: M::REVISION,
+            drops,
+            has_down: M::HAS_DOWN,
+        }
     }
 
     fn types(&self) -> (TypeId, TypeId) {

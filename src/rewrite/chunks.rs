@@ -41,7 +41,9 @@ impl Assembly {
         let (stored, lead) = (&columns.value, leading(columns));
         let parts = recipe.part.columns(stored);
         let mut needed = Vec::new();
-        let made = || parts.iter().filter_map(|column| if let Column::Made(part) = column { Some(*part) } else { None });
+        let made = || {
+            parts.iter().filter_map(|column| if let Column::Made(part) = column { Some(*part) } else { None })
+        };
         made().for_each(|part| part.needs(stored, &mut needed));
         let mut kept = vec![false; leaf_count(stored)];
         needed.into_iter().flatten().for_each(|leaf| kept[leaf] = true);
@@ -61,7 +63,12 @@ impl Assembly {
     }
 
     /// Puts a row group together.
-    pub(super) fn of_group(&self, mapping: &Mapping<'_>, file: &StateFile, group: usize) -> Result<Vec<ColumnFrom>> {
+    pub(super) fn of_group(
+        &self,
+        mapping: &Mapping<'_>,
+        file: &StateFile,
+        group: usize,
+    ) -> Result<Vec<ColumnFrom>> {
         let rows = file.row_groups()[group].rows;
         let (keys, values) = self.read(file, group, rows)?;
         let mut columns = Vec::with_capacity(self.pieces.len());
@@ -74,7 +81,9 @@ impl Assembly {
                         let (values, keys) = (values.slice(span.start, span.len()), keys.as_ref());
                         let keys = keys.map(|keys| keys.slice(span.start, span.len()));
                         let scope = Scope { values: &values, keys: keys.as_ref() };
-                        let array = part.make(scope).map_err(|failure| failed(mapping, file, (group, span.start), failure));
+                        let array = part
+                            .make(scope)
+                            .map_err(|failure| failed(mapping, file, (group, span.start), failure));
                         made.push(array?);
                     }
                     ColumnFrom::Made(field.clone(), made)
@@ -98,7 +107,12 @@ impl Assembly {
 }
 
 /// Says which row it is, with its whole value.
-fn failed(mapping: &Mapping<'_>, file: &StateFile, (group, start): (usize, usize), failure: Failure) -> crate::Error {
+fn failed(
+    mapping: &Mapping<'_>,
+    file: &StateFile,
+    (group, start): (usize, usize),
+    failure: Failure,
+) -> crate::Error {
     let failure = match MapFailure::from(failure) {
         MapFailure::Row { row, versions, source } => MapFailure::Row { row: start + row, versions, source },
         other => other,

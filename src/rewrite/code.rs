@@ -110,20 +110,17 @@ impl Rewrite {
         for (uid, name, to) in states {
             let at = rewrite.state(uid.as_str(), name.as_str())?;
             let entry = &savepoint.manifest().operators[at.0].states[at.1];
-            let no_way = |reason: String| Error::NoWayBack {
-                uid: uid.clone(),
-                state: name.clone(),
-                to: *to,
-                reason,
-            };
+            let no_way =
+                |reason: String| Error::NoWayBack { uid: uid.clone(), state: name.clone(), to: *to, reason };
             let state = job.operator(uid).and_then(|o| o.states.iter().find(|state| state.name == *name));
             let state = state.ok_or_else(|| no_way("the job has no such state".to_owned()))?;
             let code = state.code.0.as_ref().ok_or_else(|| no_way("its code is not here".to_owned()))?;
             let mut ways = Vec::with_capacity(entry.schemas.len());
             let mut schema = None;
             for stored in &entry.schemas {
-                let (older, way) =
-                    code.back(stored, *to, entry.key.as_ref()).map_err(|problem| no_way(problem.to_string()))?;
+                let (older, way) = code
+                    .back(stored, *to, entry.key.as_ref())
+                    .map_err(|problem| no_way(problem.to_string()))?;
                 schema = Some(older);
                 ways.push(match way {
                     Some(map) => Way::Code(map),

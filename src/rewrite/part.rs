@@ -243,9 +243,10 @@ impl Part {
             Self::Old { .. } | Self::Constant { .. } => false,
             Self::Struct(fields) => fields.iter().any(|(_, part)| part.needs_key()),
             Self::Tuple(parts) => parts.iter().any(Self::needs_key),
-            Self::Inside { of, .. } | Self::Rules { of, .. } | Self::Narrow { of, .. } | Self::Without { of, .. } => {
-                of.needs_key()
-            }
+            Self::Inside { of, .. }
+            | Self::Rules { of, .. }
+            | Self::Narrow { of, .. }
+            | Self::Without { of, .. } => of.needs_key(),
             Self::Computed { inputs, .. } => inputs.iter().any(Self::needs_key),
         }
     }

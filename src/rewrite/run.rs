@@ -5,8 +5,8 @@ use super::chunks::{Assembly, with_values};
 use super::decided::{Rewrite, Rung, StateRewrite, Way};
 use super::layout::{Layout, Place};
 use super::progress::Progress;
-use super::steps::Recipe;
 use super::rekey::Rekey;
+use super::steps::Recipe;
 use crate::error::{Error, Result, shown};
 use crate::migrate::{MapFailure, MapValues};
 use crate::model::{
@@ -460,7 +460,8 @@ impl Mapping<'_> {
                 }
             }
             arrays.push(values);
-            let batch = RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))?;
+            let batch =
+                RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))?;
             batches.extend((batch.num_rows() > 0).then_some(batch));
         }
         Ok(Group::Filtered(batches))

@@ -188,8 +188,16 @@ impl Feed<'_> {
             Way::Recipe(recipe) => Some(recipe.as_ref()),
             Way::AsIs => None,
         };
-        let mapping =
-            Mapping { run: self.run, place: self.place, entry, old, schema: self.schema, map, recipe: None, is_over };
+        let mapping = Mapping {
+            run: self.run,
+            place: self.place,
+            entry,
+            old,
+            schema: self.schema,
+            map,
+            recipe: None,
+            is_over,
+        };
         let rows = self.run.rewrite.savepoint.state_file(entry, old)?.read_live(group)?;
         let mut pieces = Vec::new();
         for piece in mapping.pieces(&rows) {

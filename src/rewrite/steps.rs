@@ -395,7 +395,9 @@ fn complete(json: &mut Json, data_type: &DataType) {
                 }
             }
         }
-        (Json::Array(items), DataType::List(inner)) => items.iter_mut().for_each(|item| complete(item, inner)),
+        (Json::Array(items), DataType::List(inner)) => {
+            items.iter_mut().for_each(|item| complete(item, inner))
+        }
         (json, DataType::Option(inner)) => complete(json, inner),
         _ => {}
     }

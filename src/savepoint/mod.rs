@@ -54,8 +54,8 @@ mod verify;
 mod verify_rows;
 mod writer;
 
-pub(crate) use crate::format::layout::state_file_path;
 pub(crate) use crate::format::ColumnFrom;
+pub(crate) use crate::format::layout::state_file_path;
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use consolidate::{consolidate, consolidate_to};
 pub use get::Found;

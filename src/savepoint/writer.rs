@@ -81,7 +81,12 @@ impl StateFileWriter {
     /// # Errors
     ///
     /// As [`write`](Self::write), and [`Error::Damaged`] if the other file is.
-    pub(crate) fn copy_group(&mut self, from: &StateFile, row_group: usize, columns: &[ColumnFrom]) -> Result<()> {
+    pub(crate) fn copy_group(
+        &mut self,
+        from: &StateFile,
+        row_group: usize,
+        columns: &[ColumnFrom],
+    ) -> Result<()> {
         self.writer.copy_group(from.parquet(), row_group, columns)
     }
 

@@ -274,7 +274,8 @@ fn made_anew(release: u32, data: &Path, out: &Path) -> Option<PathBuf> {
 
 /// Runs the attempts, each with its release and number of workers, then release 3 to the end.
 fn check(attempts: &[(u32, usize, Fate)], records: u64) {
-    let lazily: Vec<_> = attempts.iter().map(|(step, workers, fate)| (*step, *workers, fate.clone(), false)).collect();
+    let lazily: Vec<_> =
+        attempts.iter().map(|(step, workers, fate)| (*step, *workers, fate.clone(), false)).collect();
     check_with(&lazily, false, records);
 }
 

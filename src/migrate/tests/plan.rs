@@ -71,7 +71,14 @@ fn wanted(name: &str, key: DataType, schema: Schema, steps: Vec<StepDescription>
 }
 
 fn step(name: &str, from: Schema, to: u32) -> StepDescription {
-    StepDescription { name: name.to_owned(), from, to: SchemaVersion(to), revision: 1, drops: Vec::new(), has_down: false }
+    StepDescription {
+        name: name.to_owned(),
+        from,
+        to: SchemaVersion(to),
+        revision: 1,
+        drops: Vec::new(),
+        has_down: false,
+    }
 }
 
 fn job<const N: usize>(operators: [(&str, Vec<StateDescription>); N]) -> JobDescription {

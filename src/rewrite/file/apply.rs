@@ -4,8 +4,9 @@ use super::read::{Said, SaidStep};
 use super::toml::At;
 use super::{Keyed, MigrationFile, StateChange, Steps};
 use crate::error::{Error, Result};
-use crate::model::{MaxParallelism,
-    DataType, Schema, SchemaVersion, StateEntry, StateKind, evolve, key_of_timer, type_problem,
+use crate::model::{
+    DataType, MaxParallelism, Schema, SchemaVersion, StateEntry, StateKind, evolve, key_of_timer,
+    type_problem,
 };
 use crate::rewrite::decided::{Rewrite, Way};
 use crate::rewrite::part::Part;
@@ -51,13 +52,16 @@ impl MigrationFile {
     /// `down`, new keys, and what was dropped. The number of key groups stays as it is.
     pub fn apply_back(&self, savepoint: &Savepoint) -> Result<Rewrite> {
         let no_way = |at: &At, what: &str| {
-            let hint = "start the older release from the savepoint that the migration was applied to".to_owned();
+            let hint =
+                "start the older release from the savepoint that the migration was applied to".to_owned();
             Err(at.refuse(format!("found {what}, from where there is no way back"), Some(hint)))
         };
         let mut rewrite = Rewrite::of(savepoint);
         rewrite.label = Some((self.name.clone(), self.checksum));
         for change in &self.operators {
-            let Some(now) = &change.rename else { return no_way(&change.uid.at, "an operator that is dropped") };
+            let Some(now) = &change.rename else {
+                return no_way(&change.uid.at, "an operator that is dropped");
+            };
             let back = rewrite.rename_operator(now.what.as_str(), &change.uid.what);
             rewrite = back.map_err(|error| placed(&now.at, &error))?;
         }
@@ -71,7 +75,9 @@ impl MigrationFile {
             let renamed = self.operators.iter().find(|operator| operator.uid.what == change.uid.what);
             let uid = change.moved_to.as_ref().or_else(|| renamed?.rename.as_ref()).unwrap_or(&change.uid);
             let name = change.rename.as_ref().unwrap_or(&change.name);
-            let at = rewrite.state(uid.what.as_str(), name.what.as_str()).map_err(|error| placed(&uid.at, &error))?;
+            let at = rewrite
+                .state(uid.what.as_str(), name.what.as_str())
+                .map_err(|error| placed(&uid.at, &error))?;
             if change.rename.is_some() {
                 rewrite = rewrite.rename_state(uid.what.as_str(), name.what.as_str(), &change.name.what)?;
             }
@@ -89,7 +95,9 @@ impl MigrationFile {
                     change_values(&mut rewrite, change, &leg, at)?;
                 }
                 (None, Some(steps)) => return no_way(&steps.at, "`steps` without `down`"),
-                (None, None) if change.to.is_some() => return no_way(&change.at, "a new version without `down`"),
+                (None, None) if change.to.is_some() => {
+                    return no_way(&change.at, "a new version without `down`");
+                }
                 (None, None) => {}
             }
         }
@@ -142,52 +150,55 @@ struct Leg<'a> {
 }
 
 /// Decides how values of each stored schema get to the new one.
-fn change_values(rewrite: &mut Rewrite, change: &StateChange, leg: &Leg<'_>, at: (usize, usize)) -> Result<()> {
-        let savepoint = rewrite.savepoint.clone();
-        let entry = &savepoint.manifest().operators[at.0].states[at.1];
-        let steps = leg.steps;
-        let base = base_of(entry, leg.from)?;
-        let whole = recipe(Part::whole(&base.data_type), entry.key.as_ref(), steps)?;
-        let made = whole.part.data_type();
-        let version = match leg.to {
-            Some(to) if to.what < base.version && !leg.is_back => {
-                let problem = format!("found version {}, wanted one from {} on", to.what, base.version);
-                return Err(to.at.refuse(problem, None));
-            }
-            Some(to) => to.what,
-            None => SchemaVersion(base.version.0.saturating_add(1)),
-        };
-        if let Some(problem) = type_problem(&made) {
-            return Err(steps
-                .at
-                .refuse(format!("found steps to a type that cannot be stored: {problem}"), None));
+fn change_values(
+    rewrite: &mut Rewrite,
+    change: &StateChange,
+    leg: &Leg<'_>,
+    at: (usize, usize),
+) -> Result<()> {
+    let savepoint = rewrite.savepoint.clone();
+    let entry = &savepoint.manifest().operators[at.0].states[at.1];
+    let steps = leg.steps;
+    let base = base_of(entry, leg.from)?;
+    let whole = recipe(Part::whole(&base.data_type), entry.key.as_ref(), steps)?;
+    let made = whole.part.data_type();
+    let version = match leg.to {
+        Some(to) if to.what < base.version && !leg.is_back => {
+            let problem = format!("found version {}, wanted one from {} on", to.what, base.version);
+            return Err(to.at.refuse(problem, None));
         }
-        let schema = Schema { version, data_type: made };
-        if schema.version == base.version && !schema.is_same(base) {
-            let at = leg.to.map_or(&change.at, |to| &to.at);
-            let problem = format!("found version {version} for another type than version {version} has");
-            return Err(at.refuse(problem, Some("give the new type a new version".to_owned())));
+        Some(to) => to.what,
+        None => SchemaVersion(base.version.0.saturating_add(1)),
+    };
+    if let Some(problem) = type_problem(&made) {
+        return Err(steps.at.refuse(format!("found steps to a type that cannot be stored: {problem}"), None));
+    }
+    let schema = Schema { version, data_type: made };
+    if schema.version == base.version && !schema.is_same(base) {
+        let at = leg.to.map_or(&change.at, |to| &to.at);
+        let problem = format!("found version {version} for another type than version {version} has");
+        return Err(at.refuse(problem, Some("give the new type a new version".to_owned())));
+    }
+    let mut ways = Vec::new();
+    for stored in &entry.schemas {
+        if stored.is_same(&schema) {
+            ways.push(Way::AsIs);
+            continue;
         }
-        let mut ways = Vec::new();
-        for stored in &entry.schemas {
-            if stored.is_same(&schema) {
-                ways.push(Way::AsIs);
-                continue;
-            }
-            let part = root_of(stored, base, change)?;
-            ways.push(Way::Recipe(Arc::new(recipe(part, entry.key.as_ref(), steps)?)));
-        }
-        let what = match whole.changes.is_empty() {
-            true => format!("schema version {} called {version}", base.version),
-            false => whole.changes.join("; "),
-        };
-        let new = &mut rewrite.operators[at.0].states[at.1];
-        new.ways = ways;
-        new.schema = Some(schema);
-        new.changes = whole.changes;
-        let versions = Some((base.version, version));
-        rewrite.note("migrate", at.0, Some(at.1), versions, what);
-        Ok(())
+        let part = root_of(stored, base, change)?;
+        ways.push(Way::Recipe(Arc::new(recipe(part, entry.key.as_ref(), steps)?)));
+    }
+    let what = match whole.changes.is_empty() {
+        true => format!("schema version {} called {version}", base.version),
+        false => whole.changes.join("; "),
+    };
+    let new = &mut rewrite.operators[at.0].states[at.1];
+    new.ways = ways;
+    new.schema = Some(schema);
+    new.changes = whole.changes;
+    let versions = Some((base.version, version));
+    rewrite.note("migrate", at.0, Some(at.1), versions, what);
+    Ok(())
 }
 
 /// Gives all rows new places, in another number of key groups.
@@ -200,7 +211,8 @@ fn change_groups(rewrite: &mut Rewrite, groups: MaxParallelism) {
     let manifest = rewrite.savepoint.manifest();
     let is_placed = |state: &StateEntry| state.kind.is_keyed() && state.rows() > 0;
     let operators = manifest.operators.iter().enumerate();
-    let placed: Vec<usize> = operators.filter(|(_, o)| o.states.iter().any(is_placed)).map(|(at, _)| at).collect();
+    let placed: Vec<usize> =
+        operators.filter(|(_, o)| o.states.iter().any(is_placed)).map(|(at, _)| at).collect();
     for at in placed.into_iter().filter(|at| !rewrite.operators[*at].is_dropped).collect::<Vec<_>>() {
         let what = format!("key groups {} -> {}", before.get(), groups.get());
         rewrite.note("migrate", at, None, None, what);

@@ -89,11 +89,18 @@ fn what_is_made_is_made_of_the_columns_that_it_names() {
 #[test]
 fn a_value_that_is_refused_is_shown_whole_though_little_of_it_was_read() {
     let old = many(300);
-    let file = "[[state]]\noperator = 'alarm'\nstate = 'rooms'\nsteps = [{ narrow = 'home.zip', to = 'u8' }]\n";
+    let file =
+        "[[state]]\noperator = 'alarm'\nstate = 'rooms'\nsteps = [{ narrow = 'home.zip', to = 'u8' }]\n";
     let error = shown(&migrated(&old, file).unwrap_err());
-    assert!(error.contains("{armed: ") && error.contains("street: ") && error.contains(" does not fit u8"), "{error}");
+    assert!(
+        error.contains("{armed: ") && error.contains("street: ") && error.contains(" does not fit u8"),
+        "{error}"
+    );
     let zip = error.split("zip: ").nth(1).unwrap().split('}').next().unwrap();
-    assert!(zip.parse::<u32>().unwrap() > 255 && error.contains(&format!("key \"room-{:0>5}\"", zip)), "{error}");
+    assert!(
+        zip.parse::<u32>().unwrap() > 255 && error.contains(&format!("key \"room-{:0>5}\"", zip)),
+        "{error}"
+    );
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn each_sample_of_the_description_is_a_migration_file() {
     for sample in samples {
         MigrationFile::parse(&sample, "sample.toml").unwrap_or_else(|error| panic!("{sample}\n{error}"));
     }
-    let steps: Vec<&str> = text.split('`').filter(|code| code.starts_with("{ ") && code.ends_with(" }")).collect();
+    let steps: Vec<&str> =
+        text.split('`').filter(|code| code.starts_with("{ ") && code.ends_with(" }")).collect();
     assert!(steps.len() >= 12, "{steps:?}");
     for step in steps {
         let file = format!("[[state]]\noperator = 'o'\nstate = 's'\nsteps = [{step}]\n");
@@ -45,7 +46,8 @@ fn the_description_has_the_grammar_and_the_functions_of_the_code() {
     }
     // A function that is not there is refused with all that are.
     let rows = rooms("i64", &[("hall", json!(1))]);
-    let file = "[[state]]\noperator = 'alarm'\nstate = 'rooms'\nsteps = [{ set = 'value', as = 'nothing(1)' }]";
+    let file =
+        "[[state]]\noperator = 'alarm'\nstate = 'rooms'\nsteps = [{ set = 'value', as = 'nothing(1)' }]";
     let error = applied(&savepoint_of(&rows, 4), file).unwrap_err().to_string();
     for name in error.split("wanted one of ").nth(1).unwrap().split(", ") {
         assert!(text.contains(&format!("`{name}(")), "{name} is not described");
@@ -65,21 +67,33 @@ fn each_worked_example_makes_what_stands_beside_it() {
     for path in examples() {
         let case: Json = serde_json::from_str(&read(path.with_extension("json"))).unwrap();
         let text = |json: &Json| -> &'static str { String::leak(json.as_str().unwrap().to_owned()) };
-        let states: Vec<Rows<'_>> = case["before"].as_array().unwrap().iter().map(|state| Rows {
-            uid: text(&state["operator"]),
-            state: text(&state["state"]),
-            key: text(&state["key"]),
-            version: state["version"].as_u64().unwrap() as u32,
-            value: text(&state["value"]),
-            rows: state["rows"].as_array().unwrap().iter().map(|row| (row[0].clone(), row[1].clone())).collect(),
-        }).collect();
+        let states: Vec<Rows<'_>> = case["before"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|state| Rows {
+                uid: text(&state["operator"]),
+                state: text(&state["state"]),
+                key: text(&state["key"]),
+                version: state["version"].as_u64().unwrap() as u32,
+                value: text(&state["value"]),
+                rows: state["rows"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|row| (row[0].clone(), row[1].clone()))
+                    .collect(),
+            })
+            .collect();
         let old = savepoint_of(&states, 16);
-        let new = migrated(&old, &read(&path)).unwrap_or_else(|error| panic!("{}: {}", path.display(), shown(&error)));
+        let new = migrated(&old, &read(&path))
+            .unwrap_or_else(|error| panic!("{}: {}", path.display(), shown(&error)));
         let mut after = serde_json::Map::new();
         for (name, rows) in all_rows(&new) {
             let (uid, state) = name.split_once('/').unwrap();
             let version = rows.values().next().unwrap().0;
-            let rows: serde_json::Map<_, _> = rows.into_iter().map(|(key, (_, value))| (key, value)).collect();
+            let rows: serde_json::Map<_, _> =
+                rows.into_iter().map(|(key, (_, value))| (key, value)).collect();
             let value = type_shown(&new, uid, state);
             after.insert(name, json!({"version": version, "value": value, "rows": rows}));
         }

@@ -151,13 +151,24 @@ fn a_release_that_is_rolled_back_gets_its_values_back() {
     let named = |count: u32, name: &str| json!({"count": count, "name": name});
     let rows = vec![(json!(1), named(7, "a")), (json!(2), named(4, "b")), (json!(3), named(u32::MAX, "c"))];
     let state = |rows| Rows {
-        uid: "count", state: "counts", key: "u64", version: 2, value: "{count: u32, name: String}", rows,
+        uid: "count",
+        state: "counts",
+        key: "u64",
+        version: 2,
+        value: "{count: u32, name: String}",
+        rows,
     };
     let new = savepoint_of(&[state(rows)], 16);
     let description = job(2, dir.path()).describe().unwrap();
-    assert!(description.operators.iter().any(|o| o.states.iter().any(|s| s.steps.iter().any(|step| step.has_down))));
+    assert!(
+        description
+            .operators
+            .iter()
+            .any(|o| o.states.iter().any(|s| s.steps.iter().any(|step| step.has_down)))
+    );
     let back = |savepoint: &Savepoint, version| {
-        let wanted = (OperatorUid::new("count").unwrap(), StateName::new("counts").unwrap(), SchemaVersion(version));
+        let wanted =
+            (OperatorUid::new("count").unwrap(), StateName::new("counts").unwrap(), SchemaVersion(version));
         Rewrite::back_by_job(savepoint, &description, &[wanted])
     };
     let error = back(&new, 7).unwrap_err().to_string();
@@ -170,11 +181,20 @@ fn a_release_that_is_rolled_back_gets_its_values_back() {
     assert_eq!(all_rows(&carried_out(&back(&old, 1).unwrap()).unwrap().savepoint), all_rows(&old));
     let odd = savepoint_of(&[state(vec![(json!(9), named(1, ""))])], 16);
     let error = shown(&carried_out(&back(&odd, 1).unwrap()).unwrap_err());
-    assert!(error.contains("key 9: migration from version 2 to 1 failed") && error.contains("because: nobody"), "{error}");
+    assert!(
+        error.contains("key 9: migration from version 2 to 1 failed") && error.contains("because: nobody"),
+        "{error}"
+    );
     // Without a way back nothing is begun.
     let mut one_way = description.clone();
-    let state = one_way.operators.iter_mut().flat_map(|o| &mut o.states).find(|s| s.name.as_str() == "counts").unwrap();
-    *state = Chain::<CountV2>::current(2).then(OneWay).describe(state.name.clone(), state.kind, state.key.clone());
+    let state = one_way
+        .operators
+        .iter_mut()
+        .flat_map(|o| &mut o.states)
+        .find(|s| s.name.as_str() == "counts")
+        .unwrap();
+    *state =
+        Chain::<CountV2>::current(2).then(OneWay).describe(state.name.clone(), state.kind, state.key.clone());
     let wanted = (OperatorUid::new("count").unwrap(), StateName::new("counts").unwrap(), SchemaVersion(1));
     let error = Rewrite::back_by_job(&new, &one_way, &[wanted]).unwrap_err().to_string();
     assert!(error.ends_with("`OneWay` has no `down`"), "{error}");

@@ -104,13 +104,29 @@ fn the_positions_of_a_source_go_with_its_uid() {
 #[test]
 fn what_has_no_way_back_is_refused_with_its_place() {
     for (file, wanted) in [
-        ("[[operator]]\nuid = 'count'\ndrop = true", "test.toml:2:7: found an operator that is dropped, from where"),
-        ("[[state]]\noperator = 'count'\nstate = 'state'\ndrop = true", "test.toml:1:1: found a state that is dropped"),
-        ("[[state]]\noperator = 'count'\nstate = 'state'\nrekey = { as = 'key' }", "test.toml:4:9: found new keys"),
-        ("[[state]]\noperator = 'count'\nstate = 'state'\nsteps = [{ widen = 'value', to = 'u128' }]", "test.toml:4:9: found `steps` without `down`"),
-        ("[[state]]\noperator = 'count'\nstate = 'state'\nto = 9", "test.toml:1:1: found a new version without `down`"),
+        (
+            "[[operator]]\nuid = 'count'\ndrop = true",
+            "test.toml:2:7: found an operator that is dropped, from where",
+        ),
+        (
+            "[[state]]\noperator = 'count'\nstate = 'state'\ndrop = true",
+            "test.toml:1:1: found a state that is dropped",
+        ),
+        (
+            "[[state]]\noperator = 'count'\nstate = 'state'\nrekey = { as = 'key' }",
+            "test.toml:4:9: found new keys",
+        ),
+        (
+            "[[state]]\noperator = 'count'\nstate = 'state'\nsteps = [{ widen = 'value', to = 'u128' }]",
+            "test.toml:4:9: found `steps` without `down`",
+        ),
+        (
+            "[[state]]\noperator = 'count'\nstate = 'state'\nto = 9",
+            "test.toml:1:1: found a new version without `down`",
+        ),
     ] {
-        let error = MigrationFile::parse(file, "test.toml").unwrap().apply_back(&two()).unwrap_err().to_string();
+        let error =
+            MigrationFile::parse(file, "test.toml").unwrap().apply_back(&two()).unwrap_err().to_string();
         assert!(error.starts_with(wanted), "{file}\n{error}");
     }
 }
