@@ -40,6 +40,8 @@
 // The derive macros name this crate by its outside name, also in here.
 extern crate self as pitlane;
 
+#[cfg(any(test, feature = "proptest"))]
+pub mod arbitrary;
 pub mod cli;
 #[cfg(feature = "engine")]
 pub mod connectors;

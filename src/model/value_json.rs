@@ -7,7 +7,7 @@ use super::decimal::parse_decimal;
 use super::text::cut;
 use super::time::{Unit, parse_date, parse_date_time, parse_duration, parse_time, parse_timestamp};
 use super::value::hex;
-use super::{DataType, NotAValue, Value};
+use super::{DataType, NotAValue, Value, encode_value};
 use serde_json::{Map, Number, Value as Json, json};
 
 /// The largest integer up to which every JSON reader keeps each one apart.
@@ -85,7 +85,8 @@ impl Value {
         })
     }
 
-    /// Reads what [`Value::to_json`] returned for a value of type `data_type`.
+    /// Reads what [`Value::to_json`] returned for a value of type `data_type`; elements of sets and entries of maps come
+    /// in the order in which they are stored.
     ///
     /// # Errors
     ///
@@ -117,9 +118,13 @@ impl Value {
             }),
             DataType::List(element) | DataType::Set(element) => {
                 let read = |(i, item)| inside(Self::from_json(item, element), &format!("[{i}]"));
-                Self::List(items()?.iter().enumerate().map(read).collect::<Result<_, _>>()?)
+                let items = items()?.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+                let is_set = matches!(data_type, DataType::Set(_));
+                Self::List(if is_set { in_order(items, element, |item| item) } else { items })
             }
-            DataType::Map(key, value) => Self::Map(map_from_json(json, key, value)?),
+            DataType::Map(key, value) => {
+                Self::Map(in_order(map_from_json(json, key, value)?, key, |(key, _)| key))
+            }
             DataType::Tuple(parts) => {
                 let items = items()?;
                 if items.len() != parts.len() {
@@ -349,6 +354,17 @@ fn map_from_json(json: &Json, key: &DataType, value: &DataType) -> Result<Vec<(V
     }
 }
 
+/// Brings elements or entries into the order of their encodings; that of JSON is an accident.
+fn in_order<T>(mut items: Vec<T>, of: &DataType, key: impl Fn(&T) -> &Value) -> Vec<T> {
+    items.sort_by_cached_key(|item| {
+        let mut encoded = Vec::new();
+        // What has no encoding is refused wherever it would matter.
+        let _ = encode_value(key(item), of, &mut encoded);
+        encoded
+    });
+    items
+}
+
 fn inside<T>(result: Result<T, NotAValue>, name: &str) -> Result<T, NotAValue> {
     result.map_err(|error| error.inside(name))
 }
@@ -420,6 +436,19 @@ mod tests {
         assert_eq!(Value::F64(f64::NAN).to_json(), json!("NaN"));
         assert_eq!(Value::F32(f32::INFINITY).to_json(), json!("inf"));
         assert_eq!(Value::F32(0.1).to_json(), json!(0.1));
+    }
+
+    /// Found by generated values: in JSON "100" comes before "22".
+    #[test]
+    fn entries_and_elements_come_in_the_order_in_which_they_are_stored() {
+        let number = |n: i128| Value::Int(n);
+        let map = DataType::Map(Box::new(DataType::I64), Box::new(DataType::Unit));
+        let json = json!({"100": null, "-1": null, "22": null});
+        let wanted = [-1, 22, 100].map(|n| (number(n), Value::Unit)).to_vec();
+        assert_eq!(Value::from_json(&json, &map), Ok(Value::Map(wanted)));
+        let set = DataType::Set(Box::new(DataType::I64));
+        let wanted = [-1, 22, 100].map(number).to_vec();
+        assert_eq!(Value::from_json(&json!([100, -1, 22]), &set), Ok(Value::List(wanted)));
     }
 
     #[test]
