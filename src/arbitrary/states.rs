@@ -159,7 +159,8 @@ impl<S: State + Debug> States<S> {
 /// Reads a value as a Rust type.
 fn typed<S: State>(value: &Value, data_type: &DataType) -> Result<S, ColumnMismatch> {
     let column = array_of(std::slice::from_ref(value), data_type);
-    let column = column.map_err(|odd| ColumnMismatch { place: odd.place, found: odd.found, wanted: odd.wanted })?;
+    let column =
+        column.map_err(|odd| ColumnMismatch { place: odd.place, found: odd.found, wanted: odd.wanted })?;
     Ok(S::Reader::new(&column)?.read(0))
 }
 

@@ -56,8 +56,29 @@ fn key_of(depth: u32, parts: u32) -> BoxedStrategy<DataType> {
 fn plain_key() -> BoxedStrategy<DataType> {
     use DataType::*;
     let words = vec![
-        Bool, I8, I16, I32, I64, I128, U8, U16, U32, U64, U128, Char, String, Bytes, Uuid, Duration, Timestamp,
-        TimestampNs, LocalDateTime, LocalDateTimeNs, Date, Time, Unit,
+        Bool,
+        I8,
+        I16,
+        I32,
+        I64,
+        I128,
+        U8,
+        U16,
+        U32,
+        U64,
+        U128,
+        Char,
+        String,
+        Bytes,
+        Uuid,
+        Duration,
+        Timestamp,
+        TimestampNs,
+        LocalDateTime,
+        LocalDateTimeNs,
+        Date,
+        Time,
+        Unit,
     ];
     let decimal = (1_u8..=38).prop_flat_map(|precision| (Just(precision), 0..=precision));
     let decimal = decimal.prop_map(|(precision, scale)| Decimal(precision, scale));

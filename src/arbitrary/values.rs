@@ -148,9 +148,9 @@ impl Known {
             DataType::F32 => floats!(f32, u32, F32),
             DataType::F64 => floats!(f64, u64, F64),
             DataType::Char => character().prop_map(Value::Char).boxed(),
-            DataType::String => {
-                vec(character(), 0..ELEMENTS).prop_map(|text| Value::String(text.into_iter().collect())).boxed()
-            }
+            DataType::String => vec(character(), 0..ELEMENTS)
+                .prop_map(|text| Value::String(text.into_iter().collect()))
+                .boxed(),
             DataType::Bytes => vec(byte(), 0..ELEMENTS).prop_map(Value::Bytes).boxed(),
             DataType::FixedBytes(length) => {
                 let length = *length as usize;
@@ -167,7 +167,8 @@ impl Known {
                 numbers.prop_map(move |number| Value::Decimal(number, scale)).boxed()
             }
             DataType::Duration => {
-                let secs = prop_oneof![1 => Just(0), 1 => Just(u64::MAX), 2 => 0_u64..100_000, 1 => any::<u64>()];
+                let secs =
+                    prop_oneof![1 => Just(0), 1 => Just(u64::MAX), 2 => 0_u64..100_000, 1 => any::<u64>()];
                 let nanos = prop_oneof![Just(0), Just(999_999_999), 0_u32..1_000_000_000];
                 (secs, nanos).prop_map(|(secs, nanos)| Value::Duration(Duration::new(secs, nanos))).boxed()
             }
@@ -194,7 +195,9 @@ impl Known {
             DataType::Set(element) => {
                 let of = element.clone();
                 let elements = vec(inside("element", element), 0..ELEMENTS);
-                elements.prop_map(move |elements| Value::List(stored(elements, &of, |element| element))).boxed()
+                elements
+                    .prop_map(move |elements| Value::List(stored(elements, &of, |element| element)))
+                    .boxed()
             }
             DataType::Map(key, value) => {
                 let of = key.clone();
@@ -208,7 +211,8 @@ impl Known {
             DataType::Struct(fields) => {
                 let names: Vec<_> = fields.iter().map(|f| f.name.clone()).collect();
                 let values: Vec<_> = fields.iter().map(|f| inside(&f.name, &f.data_type)).collect();
-                let record = move |values| Value::Struct(names.iter().cloned().zip::<Vec<_>>(values).collect());
+                let record =
+                    move |values| Value::Struct(names.iter().cloned().zip::<Vec<_>>(values).collect());
                 values.prop_map(record).boxed()
             }
             DataType::Enum(variants) => {

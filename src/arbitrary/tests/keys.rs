@@ -1,8 +1,8 @@
 //! The canonical encoding of any key of any type (clauses KE-1 to KE-5).
 
 use super::{cases, stored};
-use crate::model::{DataType, Value, encode_value, key_problem};
 use crate::arbitrary::{any_key_type, any_value};
+use crate::model::{DataType, Value, encode_value, key_problem};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::cmp::Ordering;

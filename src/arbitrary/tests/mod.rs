@@ -14,7 +14,11 @@ use std::sync::Arc;
 /// Says how many cases are tried, unless `PROPTEST_CASES` does.
 fn cases(few: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
-    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases: few, ..config } }
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        config
+    } else {
+        ProptestConfig { cases: few, ..config }
+    }
 }
 
 /// Writes a savepoint with one state, looks for damage in it, and returns it.

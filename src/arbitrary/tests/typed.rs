@@ -1,9 +1,9 @@
 //! Any value of Rust types that are state: typed and untyped columns agree to the byte.
 
 use super::{cases, stored};
+use crate::arbitrary::{States, any_state};
 use crate::model::{DataType, Value, array_of, value_at};
 use crate::state::{Build as _, Bytes, FixedBytes, FixedDecimal, Micros, Msgpack, Nanos, Read as _};
-use crate::arbitrary::{States, any_state};
 use crate::{Key, State};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,7 +56,8 @@ fn check<S: State + Debug>(values: &[S]) -> Result<(), TestCaseError> {
     let plain: Vec<_> = (0..values.len()).map(|row| value_at(&typed, &data_type, row).unwrap()).collect();
     prop_assert_eq!(&array_of(&plain, &data_type).unwrap(), &typed, "columns of {}", data_type);
 
-    let rows: Vec<_> = plain.into_iter().enumerate().map(|(i, value)| (Value::Uint(i as u128), value)).collect();
+    let rows: Vec<_> =
+        plain.into_iter().enumerate().map(|(i, value)| (Value::Uint(i as u128), value)).collect();
     let savepoint = stored(&DataType::U8, &data_type, &rows);
     let state = savepoint.operator("operator").unwrap().state("state").unwrap();
     for batch in state.scan() {

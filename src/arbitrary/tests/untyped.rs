@@ -1,8 +1,8 @@
 //! Any value of any type, through columns, Parquet and JSON, and back.
 
 use super::{cases, stored};
-use crate::model::{DataType, Fingerprint, Value, array_of, arrow_type, type_problem, value_at};
 use crate::arbitrary::{any_key_type, any_type, any_value};
+use crate::model::{DataType, Fingerprint, Value, array_of, arrow_type, type_problem, value_at};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

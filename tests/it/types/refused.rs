@@ -116,7 +116,7 @@ mod jobs {
     }
 }
 
-/// One test for all, for it takes memory: a value too large in Rust, then one in columns made elsewhere.
+/// Clause PQ-8. One test for all, for it takes memory: a value too large in Rust, then one in columns made elsewhere.
 #[test]
 fn a_value_larger_than_a_page_can_be_is_refused_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
