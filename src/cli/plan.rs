@@ -3,7 +3,7 @@
 use super::describe::describe;
 use super::named::NamedArgs;
 use super::{Answer, Console, Failure, Outcome};
-use crate::migrate::{Verdict, plan};
+use crate::migrate::{Verdict, plan_savepoint};
 use crate::model::OperatorUid;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub(super) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome {
     let savepoint = args.savepoint.open()?;
     let drop_unmatched = args.drop_unmatched.iter().map(|uid| uid_of(uid)).collect::<Result<Vec<_>, _>>()?;
     let job = describe(&args.job, &args.args, Duration::from_secs(args.timeout))?;
-    let plan = plan(savepoint.manifest(), &job, &drop_unmatched);
+    let plan = plan_savepoint(&savepoint, &job, &drop_unmatched);
     if args.json {
         console.json(&plan.to_json())?;
     } else {

@@ -18,7 +18,7 @@ use super::worker::{self, Attempt};
 use crate::connectors::{SinkContext, Source};
 use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{JobDescription, Place, Rename, adopted, check_renames, lineage, plan};
+use crate::migrate::{JobDescription, Place, Rename, adopted, check_renames, lineage, plan_savepoint};
 use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateName};
 use crate::savepoint::Savepoint;
 use crate::storage::local_path;
@@ -420,7 +420,7 @@ impl Job {
         };
         match &mut found {
             Some(savepoint) => {
-                plan(savepoint.manifest(), description, &options.drop_unmatched).to_result()?;
+                plan_savepoint(savepoint, description, &options.drop_unmatched).to_result()?;
                 *savepoint = adopted(savepoint, description);
                 let claimed =
                     savepoint.manifest().states().filter(|(o, _)| description.operator(&o.uid).is_some());

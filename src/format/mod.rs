@@ -26,7 +26,7 @@ pub(crate) use lookup::SoughtKey;
 pub(crate) use manifest::{MAX_MANIFEST_BYTES, parse_trusting};
 pub(crate) use memory::array_bytes;
 pub(crate) use parquet_copy::ColumnFrom;
-pub(crate) use parquet_open::ParquetFile;
+pub(crate) use parquet_open::{LeafBounds, ParquetFile};
 pub(crate) use parquet_read::{GroupRows, Wanted};
 pub(crate) use parquet_write::{Cut, FileLimit, ParquetWriter};
 pub(crate) use sparse::ReadAt;

@@ -58,6 +58,9 @@ pub(super) struct Leaf {
     pub(super) dictionary_end: Option<u64>,
 }
 
+/// The least and the greatest integer of a leaf, and its number of nulls.
+pub(crate) type LeafBounds = (Option<(i128, i128)>, Option<u64>);
+
 impl ParquetFile {
     /// Opens the file that `entry` describes; `path` is for messages.
     pub(crate) fn open(
@@ -128,6 +131,25 @@ impl ParquetFile {
             Some(Statistics::Int64(bounds)) => bounds.min_opt().copied(),
             _ => None,
         }
+    }
+
+    /// Returns what the statistics of a leaf say: the least and the greatest integer, read as signed or not, and the number
+    /// of nulls, those of outer levels included; each `None` if the file does not say.
+    pub(crate) fn bounds(&self, row_group: usize, leaf: usize, is_signed: bool) -> Option<LeafBounds> {
+        let groups = self.metadata.metadata().row_groups();
+        let statistics = groups.get(row_group)?.columns().get(leaf)?.statistics()?;
+        let range = match statistics {
+            Statistics::Int32(bounds) => bounds.min_opt().zip(bounds.max_opt()).map(|(min, max)| {
+                let wide = |n: i32| if is_signed { n.into() } else { i128::from(n as u32) };
+                (wide(*min), wide(*max))
+            }),
+            Statistics::Int64(bounds) => bounds.min_opt().zip(bounds.max_opt()).map(|(min, max)| {
+                let wide = |n: i64| if is_signed { n.into() } else { i128::from(n as u64) };
+                (wide(*min), wide(*max))
+            }),
+            _ => None,
+        };
+        Some((range, statistics.null_count_opt()))
     }
 
     /// Returns the number of key groups after which row groups end, if the writer had fixed it.

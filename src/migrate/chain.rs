@@ -5,11 +5,11 @@ use super::back::{AnyColumn, AnyReader};
 use super::code::Code;
 use super::description::{StateDescription, StepDescription};
 use super::project::project;
-use super::route::{RouteDecision, RouteError, route_over};
+use super::route::{RouteDecision, RouteError, route_with};
 use crate::error::{BoxError, Error, JobProblem};
 use crate::model::{
-    Change, ColumnMismatch, DataType, Evolution, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
-    Value, value_at,
+    Change, ColumnMismatch, DataType, Evolution, Facts, NoFacts, OperatorUid, Schema, SchemaVersion,
+    StateKind, StateName, Value, value_at,
 };
 use crate::state::{Read, State};
 use arrow::array::ArrayRef;
@@ -163,7 +163,17 @@ impl<S: State> Chain<S> {
     ///
     /// Why they do not.
     pub fn route(&self, stored: &Schema) -> Result<Route<S>, RouteError> {
-        let decision = route_over(&self.stages(), stored)?;
+        self.route_with(stored, &NoFacts)
+    }
+
+    /// Decides as [`route`](Self::route), and asks for facts about the stored values where the types alone do not allow a
+    /// change.
+    ///
+    /// # Errors
+    ///
+    /// Why they do not.
+    pub fn route_with(&self, stored: &Schema, facts: &dyn Facts) -> Result<Route<S>, RouteError> {
+        let decision = route_with(&self.stages(), stored, facts)?;
         Ok(Route { chain: self.clone(), decision, stored: stored.clone() })
     }
 }

@@ -118,7 +118,11 @@ fn steps_for<'a>(state: &'a StateDescription, entry: &StateEntry) -> &'a [StepDe
     let stages = state.stages();
     let has_rows = |index: usize| entry.files.iter().any(|file| file.schema == index && file.rows > 0);
     let stored = entry.schemas.iter().enumerate().filter(|(index, _)| has_rows(*index));
-    let entry_of = |(_, schema): (usize, &Schema)| route_over(&stages, schema).ok().map(|route| route.entry);
+    // Where rules need to know the values, the stage that they lead to is the same.
+    let by_version = |schema: &Schema| stages.iter().position(|stage| stage.version >= schema.version);
+    let entry_of = |(_, schema): (usize, &Schema)| {
+        route_over(&stages, schema).map_or_else(|_| by_version(schema), |route| Some(route.entry))
+    };
     let first = stored.filter_map(entry_of).min().unwrap_or(state.steps.len());
     state.steps.get(first..).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ mod back;
 mod chain;
 mod code;
 mod description;
+mod facts;
 mod insert;
 mod laws;
 pub mod lazy;
@@ -27,17 +28,20 @@ pub use chain::{Chain, OldValues, Route, StepFailure};
 pub(crate) use code::CodeRoute;
 pub use code::{Code, MapFailure, MapValues, Mapped};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+pub use facts::StoredFacts;
 pub use insert::KeyedRows;
 pub use laws::{BrokenLaw, Law, Laws, laws};
 pub(crate) use lineage::records_ahead;
 pub use lineage::{ChangedMigration, changed_migrations, lineage};
-pub use plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way, plan};
+pub use plan::{
+    OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way, plan, plan_savepoint,
+};
 pub use project::project;
 pub(crate) use project::{assemble, entries_of, list_of, parts_of, repeated, unlike};
 pub use rename::{Place, Rename, adopt};
 pub(crate) use rename::{adopted, check as check_renames};
 pub use retire::{Left, OldVersion, Retirement, retire};
-pub use route::{RouteDecision, RouteError, route_over};
+pub use route::{RouteDecision, RouteError, route_over, route_with};
 pub use rows::{Elements, Rows};
 pub use status::{MigrationStatus, StateStatus, VersionRows, status};
 

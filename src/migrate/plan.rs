@@ -4,14 +4,16 @@
 //! to PL-6.
 
 use super::description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
+use super::facts::StoredFacts;
 use super::lineage::{ChangedMigration, changed_migrations};
 use super::rename::{Rename, adopt};
-use super::route::{RouteDecision, RouteError, route_over};
+use super::route::{RouteDecision, RouteError, route_with};
 use crate::error::{Error, JobProblem, Result};
 use crate::model::{
-    Change, ChangeKind, JobName, Manifest, MaxParallelism, Mismatch, OperatorEntry, OperatorTraits,
-    OperatorUid, SchemaVersion, StateEntry, StateName, same_key,
+    Change, ChangeKind, Facts, JobName, Manifest, MaxParallelism, Mismatch, NoFacts, OperatorEntry,
+    OperatorTraits, OperatorUid, SchemaVersion, StateEntry, StateName, same_key,
 };
+use crate::savepoint::Savepoint;
 
 /// What would become of a savepoint if a job started from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,10 +178,37 @@ impl Verdict {
 /// Decides what would become of a savepoint if `job` started from it.
 ///
 /// Unmatched state of the operators in `drop_unmatched`, and of no others, may be left behind.
+///
+/// It looks at the manifest alone: what depends on the stored values is refused. [`plan_savepoint`] looks at them.
 pub fn plan(savepoint: &Manifest, job: &JobDescription, drop_unmatched: &[OperatorUid]) -> Plan {
     let (manifest, renamed) = adopt(savepoint, job);
-    let manifest = &manifest;
-    let of_job = job.operators.iter().map(|o| of_job(o, manifest.operator(&o.uid), drop_unmatched));
+    plan_renamed(&manifest, renamed, job, drop_unmatched, &|_, _, _| None)
+}
+
+/// Decides as [`plan`](plan()), and looks at the stored values where the types alone do not allow a change: a narrower
+/// type is no obstacle if all values fit (clause EV-11).
+pub fn plan_savepoint(savepoint: &Savepoint, job: &JobDescription, drop_unmatched: &[OperatorUid]) -> Plan {
+    let (manifest, renamed) = adopt(savepoint.manifest(), job);
+    let adopted = savepoint.with_manifest(manifest);
+    let known = |uid: &OperatorUid, state: &StateName, schema| {
+        let view = adopted.operators().find(|operator| operator.entry().uid == *uid)?;
+        let view = view.states().find(|view| view.entry().name == *state)?;
+        Some(StoredFacts::new(view, schema))
+    };
+    plan_renamed(adopted.manifest(), renamed, job, drop_unmatched, &known)
+}
+
+/// Finds what is known of the values of a state that have one of its schemas.
+type Known<'a> = &'a dyn Fn(&OperatorUid, &StateName, usize) -> Option<StoredFacts<'a>>;
+
+fn plan_renamed(
+    manifest: &Manifest,
+    renamed: Vec<Rename>,
+    job: &JobDescription,
+    drop_unmatched: &[OperatorUid],
+    known: Known<'_>,
+) -> Plan {
+    let of_job = job.operators.iter().map(|o| of_job(o, manifest.operator(&o.uid), drop_unmatched, known));
     let unclaimed = manifest.operators.iter().filter(|o| job.operator(&o.uid).is_none());
     let operators: Vec<_> =
         of_job.chain(unclaimed.map(|o| unclaimed_operator(o, manifest, job, drop_unmatched))).collect();
@@ -201,13 +230,14 @@ fn of_job(
     operator: &OperatorDescription,
     stored: Option<&OperatorEntry>,
     drop_unmatched: &[OperatorUid],
+    known: Known<'_>,
 ) -> OperatorPlan {
     let mut states: Vec<_> = operator
         .states
         .iter()
         .map(|state| {
             let stored = stored.and_then(|o| o.state(&state.name)).filter(|stored| stored.rows() > 0);
-            let outcome = stored.map_or(Outcome::New, |stored| claimed(stored, state));
+            let outcome = stored.map_or(Outcome::New, |stored| claimed(&operator.uid, stored, state, known));
             StatePlan { name: state.name.clone(), outcome, lookalike: None }
         })
         .collect();
@@ -217,7 +247,9 @@ fn of_job(
     let new = |state: &&StateDescription| stored.is_none_or(|o| o.state(&state.name).is_none());
     let new: Vec<_> = operator.states.iter().filter(new).collect();
     states.extend(unclaimed.filter_map(|stored| {
-        let could = only(new.iter().filter(|state| claimed(stored, state).is_taken_over()));
+        let could = only(
+            new.iter().filter(|state| claimed(&operator.uid, stored, state, &|_, _, _| None).is_taken_over()),
+        );
         Some(StatePlan { lookalike: could.map(|state| state.name.clone()), ..left_behind(stored, may_go)? })
     }));
     OperatorPlan {
@@ -231,7 +263,7 @@ fn of_job(
 }
 
 /// A state that both have.
-fn claimed(stored: &StateEntry, state: &StateDescription) -> Outcome {
+fn claimed(uid: &OperatorUid, stored: &StateEntry, state: &StateDescription, known: Known<'_>) -> Outcome {
     let rows = stored.rows();
     if stored.kind != state.kind {
         let (found, wanted) = (stored.kind.as_str(), state.kind.as_str());
@@ -256,11 +288,12 @@ fn claimed(stored: &StateEntry, state: &StateDescription) -> Outcome {
             let files = stored.files.iter().filter(|file| file.schema == index);
             let rows = files.map(|file| file.rows).sum();
             // A schema without rows asks for nothing: a release that knows no more of it may start.
-            (rows > 0).then(|| SchemaPlan {
-                from: schema.version,
-                rows,
-                way: route_over(&stages, schema)
-                    .map_or_else(Way::Refused, |decision| way(decision, state, schema.version)),
+            (rows > 0).then(|| {
+                let facts = known(uid, &state.name, index);
+                let facts = facts.as_ref().map_or(&NoFacts as &dyn Facts, |facts| facts);
+                let decided = route_with(&stages, schema, facts);
+                let way = decided.map_or_else(Way::Refused, |decision| way(decision, state, schema.version));
+                SchemaPlan { from: schema.version, rows, way }
             })
         })
         .collect();
@@ -313,7 +346,9 @@ fn unclaimed_operator(
             && !states.is_empty()
             && states.iter().all(|state| {
                 let pair = stored.state(&state.name).zip(o.states.iter().find(|s| s.name == state.name));
-                pair.is_some_and(|(stored, wanted)| claimed(stored, wanted).is_taken_over())
+                pair.is_some_and(|(stored, wanted)| {
+                    claimed(&o.uid, stored, wanted, &|_, _, _| None).is_taken_over()
+                })
             })
     };
     let lookalike = only(job.operators.iter().filter(is_new).filter(looks_alike)).map(|o| o.uid.clone());

@@ -8,10 +8,10 @@ use crate::model::{
 };
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray, StringArray,
-    StructArray, UInt32Array, new_null_array,
+    StructArray, UInt32Array, make_array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
-use arrow::compute::{cast, take};
+use arrow::compute::{CastOptions, cast, cast_with_options, take};
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, FieldRef, Fields, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use std::sync::Arc;
@@ -35,6 +35,12 @@ fn convert(
     match (how, stored, wanted) {
         (Conversion::Keep, ..) => Ok(array.clone()),
         (Conversion::Widen, ..) => widen(stored, wanted, array),
+        (Conversion::Narrow, ..) => narrow(stored, wanted, array),
+        (Conversion::Unwrap(how), Option(inner), wanted) if inner.is_nullable() => {
+            convert(how, inner, wanted, parts_of(array, 1)?.column(0))
+        }
+        // A null that is there nevertheless is refused by whoever reads the column.
+        (Conversion::Unwrap(how), Option(inner), wanted) => convert(how, inner, wanted, array),
         (Conversion::Present(how), stored, Option(inner)) => {
             let (length, array) = (array.len(), convert(how, stored, inner, array)?);
             // `Some` of a type without nulls is the same column, of one with nulls a struct around it.
@@ -43,6 +49,14 @@ fn convert(
             } else {
                 Ok(array)
             }
+        }
+        (Conversion::Inside(how), Option(a), Option(b)) if a.is_nullable() && !b.is_nullable() => {
+            // The level between goes: what was absent outside is absent now.
+            let outer = parts_of(array, 1)?;
+            let inner = convert(how, a, b, outer.column(0))?;
+            let nulls = NullBuffer::union(outer.nulls(), inner.nulls());
+            let data = inner.to_data().into_builder().nulls(nulls).build();
+            Ok(make_array(data.map_err(|error| broken(&error, wanted))?))
         }
         (Conversion::Inside(how), Option(a), Option(b)) if a.is_nullable() => {
             let outer = parts_of(array, 1)?;
@@ -220,6 +234,16 @@ fn widen(stored: &DataType, wanted: &DataType, array: &ArrayRef) -> Result<Array
         DataType::U128 | DataType::I128 => widen_to_128(wanted, array),
         _ => cast(array, &arrow_type(wanted)).map_err(|error| broken(&error, stored)),
     }
+}
+
+/// Narrows a column of integers, all of which are known to fit; one that does not is damage.
+fn narrow(stored: &DataType, wanted: &DataType, array: &ArrayRef) -> Result<ArrayRef, ColumnMismatch> {
+    let layout = arrow_type(stored);
+    if *array.data_type() != layout {
+        return Err(unlike(array, &layout.to_string()));
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, &arrow_type(wanted), &strict).map_err(|error| broken(&error, wanted))
 }
 
 /// 128-bit integers are bytes in the order of their values: big endian, the sign bit of signed ones flipped.

@@ -1,7 +1,9 @@
 //! Where stored values enter a chain: the one decision that plans, jobs and rewrites share.
 
 use crate::error::Error;
-use crate::model::{Evolution, Mismatch, OperatorUid, Schema, SchemaVersion, StateName, evolve};
+use crate::model::{
+    Evolution, Facts, Mismatch, NoFacts, OperatorUid, Schema, SchemaVersion, StateName, evolve_with,
+};
 use std::fmt;
 
 /// How stored values of one schema become values of the current one.
@@ -59,15 +61,32 @@ pub enum RouteError {
 ///
 /// If `stages` is empty: a state always has a current type.
 pub fn route_over(stages: &[Schema], stored: &Schema) -> Result<RouteDecision, RouteError> {
+    route_with(stages, stored, &NoFacts)
+}
+
+/// Decides as [`route_over`], and asks for facts about the stored values where the types alone do not allow a change.
+///
+/// # Errors
+///
+/// As [`route_over`].
+///
+/// # Panics
+///
+/// As [`route_over`].
+pub fn route_with(
+    stages: &[Schema],
+    stored: &Schema,
+    facts: &dyn Facts,
+) -> Result<RouteDecision, RouteError> {
     let current = stages.last().expect("a chain ends with the current type");
     if let Some(entry) = stages.iter().position(|stage| stage.is_same(stored)) {
-        let decided = decide(entry, &stages[entry], stored, true);
+        let decided = decide(entry, &stages[entry], stored, facts, true);
         return decided.map_err(|mismatches| refused(stages.len(), &stages[entry], stored, mismatches));
     }
     let Some(entry) = stages.iter().position(|stage| stage.version >= stored.version) else {
         return Err(RouteError::Newer { found: stored.version, wanted: current.version });
     };
-    decide(entry, &stages[entry], stored, false)
+    decide(entry, &stages[entry], stored, facts, false)
         .map_err(|mismatches| refused(stages.len(), &stages[entry], stored, mismatches))
 }
 
@@ -75,9 +94,10 @@ fn decide(
     entry: usize,
     stage: &Schema,
     stored: &Schema,
+    facts: &dyn Facts,
     same_schema: bool,
 ) -> Result<RouteDecision, Vec<Mismatch>> {
-    let evolution = evolve(&stored.data_type, &stage.data_type)?;
+    let evolution = evolve_with(&stored.data_type, &stage.data_type, facts)?;
     Ok(RouteDecision { entry, evolution, same_schema })
 }
 

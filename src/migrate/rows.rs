@@ -1,6 +1,6 @@
 //! The rows and the elements of a stored state as values of a Rust type, from whatever schemas they have.
 
-use super::{Chain, OldValues};
+use super::{Chain, OldValues, Route, StoredFacts};
 use crate::error::{Error, Result};
 use crate::model::{Value, value_at};
 use crate::savepoint::{Batches, Scan, StateView};
@@ -10,7 +10,8 @@ use arrow::array::RecordBatch;
 /// The keys and values of a state; ends after the first error.
 pub struct Rows<'a, K: Key, S: State> {
     state: StateView<'a>,
-    chain: Chain<S>,
+    /// The way of the rows of each schema that has some.
+    routes: Vec<Option<Route<S>>>,
     batches: Batches,
     open: Option<Open<K, S>>,
 }
@@ -67,11 +68,18 @@ impl<'a> Scan<'a> {
             let (uid, state) = place();
             Error::Incompatible { uid, state, detail: Box::new(detail) }
         })?;
-        for file in entry.files.iter().filter(|f| f.rows > 0) {
-            let routed = chain.route(entry.schema_of(file)).map(drop);
-            routed.map_err(|error| error.into_error(operator.uid.clone(), entry.name.clone()))?;
+        let mut routes = Vec::with_capacity(entry.schemas.len());
+        for (index, schema) in entry.schemas.iter().enumerate() {
+            let has_rows = entry.files.iter().any(|file| file.schema == index && file.rows > 0);
+            routes.push(match has_rows {
+                true => {
+                    let route = chain.route_with(schema, &StoredFacts::new(state, index));
+                    Some(route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?)
+                }
+                false => None,
+            });
         }
-        Ok(Rows { state, chain, batches: self.all_columns().into_iter(), open: None })
+        Ok(Rows { state, routes, batches: self.all_columns().into_iter(), open: None })
     }
 }
 
@@ -96,9 +104,8 @@ impl<K: Key, S: State> Rows<'_, K, S> {
                 }
             }
             let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
-            let (operator, entry) = (self.state.operator(), self.state.entry());
-            let route = self.chain.route(&entry.schemas[batch.schema]);
-            let route = route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?;
+            let entry = self.state.entry();
+            let Some(route) = &self.routes[batch.schema] else { continue };
             let damaged = |e: crate::model::ColumnMismatch| Error::Damaged {
                 path: format!("{}/{}", self.state.savepoint().location(), entry.files[batch.file].path),
                 found: e.found,

@@ -31,7 +31,10 @@ pub(crate) use columns::{
     ELEMENT, ENTRIES, NANOS, SECS, SOME, UTC, element_field, entries_field, entry_fields, join, leaf_count,
     payload_field, shown_type,
 };
-pub use evolution::{Change, ChangeKind, Conversion, Evolution, Mismatch, Part, evolve, same_key};
+pub use evolution::{
+    Change, ChangeKind, Conversion, Evolution, Fact, Facts, Mismatch, NoFacts, Part, Step, evolve,
+    evolve_with, same_key,
+};
 pub(crate) use key_encoding::{encode_bytes, encode_signed};
 pub use key_encoding::{encode_value, key_problem};
 pub use key_group::{KeyGroup, KeyGroupRange, MaxParallelism, hash_key};

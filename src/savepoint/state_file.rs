@@ -2,7 +2,7 @@
 
 use super::layers::{Cover, covered};
 use crate::error::{Error, Result};
-use crate::format::{GroupRows, ParquetFile, ReadAt, SoughtKey, StateColumns, Wanted};
+use crate::format::{GroupRows, LeafBounds, ParquetFile, ReadAt, SoughtKey, StateColumns, Wanted};
 use crate::model::{FileEntry, KeyGroup, KeyGroupRange};
 use crate::storage::{Blob, Store};
 use arrow::array::{BooleanArray, RecordBatch};
@@ -267,6 +267,12 @@ impl StateFile {
     /// If there is no such row group.
     pub fn first_time(&self, row_group: usize) -> Option<i64> {
         self.inner.file.first_time(row_group)
+    }
+
+    /// Returns what the statistics of a leaf column say of a row group: the least and the greatest integer, read as signed
+    /// or not, and the number of nulls, those of outer levels included; each `None` if the file does not say.
+    pub(crate) fn bounds(&self, row_group: usize, leaf: usize, is_signed: bool) -> Option<LeafBounds> {
+        self.inner.file.bounds(row_group, leaf, is_signed)
     }
 
     /// Returns the number of key groups at whose multiples row groups end, if the writer had fixed it.

@@ -3,7 +3,7 @@
 
 use pitlane::connectors::{FileSink, Generator, Record};
 use pitlane::engine::{Job, KeyedStream, RunOptions, StatefulStream};
-use pitlane::migrate::{Migration, Verdict, plan};
+use pitlane::migrate::{Migration, Verdict, plan_savepoint};
 use pitlane::model::{OperatorUid, Value};
 use pitlane::savepoint::Savepoint;
 use pitlane::{BoxError, Key, State};
@@ -137,8 +137,23 @@ fn plain_types() -> Vec<Change> {
             |n| char::from(b'a' + n as u8).to_string(),
             Ready,
         ),
+        retyped("i64 to i32, all values fit", |n| n as i64 - 2, |n| n as i32 - 2, Ready),
+        retyped("u64 to u8, all values fit", |n| 252 + n, |n| 252 + n as u8, Ready),
+        retyped("u32 to i8, all values fit", |n| n as u32, |n| n as i8, Ready),
+        retyped(
+            "i64 to f32, all values fit",
+            |n| (1 << 24) - n as i64,
+            |n| ((1 << 24) - n as i64) as f32,
+            Ready,
+        ),
+        retyped("u64 to f64, all values fit", |n| (1 << 53) - n, |n| ((1_u64 << 53) - n) as f64, Ready),
         retyped("i16 to i8", |n| 1000 + n as i16, |n| n as i8, Refused("found i16, wanted i8")),
-        retyped("i64 to i32", |n| i64::MAX - n as i64, |n| n as i32, Refused("found i64, wanted i32")),
+        retyped(
+            "i64 to i32",
+            |n| i64::MAX - n as i64,
+            |n| n as i32,
+            Refused("not every i64 fits into i32, and stored values are"),
+        ),
         retyped("u64 to i64", |n| u64::MAX - n, |n| n as i64, Refused("found u64, wanted i64")),
         retyped("i32 to u32", |n| -(n as i32), |n| n as u32, Refused("found i32, wanted u32")),
         retyped("i64 to f64", |n| i64::MAX - n as i64, |n| n as f64, Refused("found i64, wanted f64")),
@@ -182,11 +197,32 @@ fn composed_types() -> Vec<Change> {
             |n| BTreeMap::from([(n, vec![Some(n as u32), None])]),
             Ready,
         ),
+        retyped("an Option that is never None to a value", |n| Some(n as i64), |n| n as i64, Ready),
+        retyped(
+            "an Option of what is nested to what is narrower",
+            |n| BTreeMap::from([(n, vec![(Some(n as i64), n > 1)])]),
+            |n| BTreeMap::from([(n, vec![(n as u8, n > 1)])]),
+            Ready,
+        ),
+        retyped(
+            "an Option in an Option, of which one is None",
+            |n| (n > 2).then(|| (n != 2).then_some(n as i64)),
+            |n| (n > 2).then_some(n as i64),
+            Ready,
+        ),
+        retyped(
+            "numbers in a list, one of which does not fit",
+            |n| (0..n).map(|i| i as i64 * 100).collect::<Vec<_>>(),
+            |n| (0..n).map(|i| i as i8).collect::<Vec<_>>(),
+            Refused(
+                "value[]: found i64, wanted i8: not every i64 fits into i8, and stored values are 0 to 200",
+            ),
+        ),
         retyped(
             "an Option to a value",
             |n| (n > 0).then_some(n as i64),
             |n| n as i64,
-            Refused("a stored None has no place in it"),
+            Refused("a stored None has no place in it, and 1 stored value is None"),
         ),
         retyped("a tuple with one part more", |n| (n, n), |n| (n, n, n), Refused("2 parts do not become 3")),
         retyped("a tuple with one part less", |n| (n, n, n), |n| (n, n), Refused("3 parts do not become 2")),
@@ -693,7 +729,7 @@ fn try_out(change: &Change) {
     let savepoint = Savepoint::open(&image).unwrap();
     let options = options.workers(2);
     let described = (change.after)(dir.path()).describe().unwrap();
-    let planned = |drop: &[OperatorUid]| plan(savepoint.manifest(), &described, drop);
+    let planned = |drop: &[OperatorUid]| plan_savepoint(&savepoint, &described, drop);
     let run = |drop: Vec<OperatorUid>| {
         (change.after)(dir.path()).run(&RunOptions { drop_unmatched: drop, ..options.clone() })
     };

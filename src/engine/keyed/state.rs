@@ -4,6 +4,7 @@ use super::StateSettings;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::{BoxError, Error, Result};
+use crate::migrate::StoredFacts;
 use crate::migrate::lazy::Untouched;
 use crate::model::{
     KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
@@ -50,13 +51,14 @@ impl<K: Key, S: State> KeyedState<K, S> {
         let mut untouched = Untouched::none(uid.clone(), name.clone(), held);
         let found = context.restore.and_then(|s| Some((s, s.manifest().operator(&uid)?.state(&name)?)));
         if let Some((savepoint, entry)) = found {
+            let view = savepoint.operator(uid.as_str())?.state(name.as_str())?;
             for file in &entry.files {
                 if file.key_groups.is_none_or(|groups| groups.intersection(held).is_none()) {
                     continue;
                 }
                 let schema = entry.schema_of(file);
-                let route =
-                    settings.chain.route(schema).map_err(|e| e.into_error(uid.clone(), name.clone()))?;
+                let route = settings.chain.route_with(schema, &StoredFacts::new(view, file.schema));
+                let route = route.map_err(|e| e.into_error(uid.clone(), name.clone()))?;
                 let path = format!("{}/{}", savepoint.location(), file.path);
                 untouched.add(savepoint.state_file(entry, file)?, path, schema.clone(), route);
             }

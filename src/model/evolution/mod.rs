@@ -1,7 +1,8 @@
-//! Which changes of a type are safe by themselves (clauses EV-1 to EV-10).
+//! Which changes of a type are safe by themselves (clauses EV-1 to EV-11).
 //!
 //! [`evolve`] decides from two types alone, so that a plan made offline, a job that starts and a rewrite
-//! cannot disagree. What it does not allow needs a migration: it refuses rather than guesses.
+//! cannot disagree. What it does not allow needs a migration: it refuses rather than guesses. [`evolve_with`] allows more,
+//! for values that are known: a narrower type that has a place for each of them.
 //!
 //! - EV-1: a field or variant is the stored one with the same identity, its first name.
 //! - EV-2: a field that stored values lack needs a default or is an `Option`.
@@ -13,12 +14,16 @@
 //! - EV-8: a variant never vanishes, and keeps having data or having none.
 //! - EV-9: elements of sets and keys of maps stay sorted and distinct.
 //! - EV-10: keys of states never change.
+//! - EV-11: a plain type becomes a narrower one, and an `Option` what is inside, if the stored values are known to fit.
 
+mod facts;
 mod order;
 mod plain;
 mod rules;
 #[cfg(test)]
 mod tests;
+
+pub use facts::{Fact, Facts, NoFacts, Step};
 
 use super::{DataType, Fingerprint};
 use std::fmt;
@@ -68,6 +73,10 @@ pub enum Conversion {
     Keep,
     /// A plain type becomes a wider one that holds each of its values.
     Widen,
+    /// A number becomes one of a narrower type, which holds the values that there are.
+    Narrow,
+    /// An `Option` becomes what is inside, which all stored values have, after the inner conversion.
+    Unwrap(Box<Conversion>),
     /// A value becomes `Some` of it, after the inner conversion.
     Present(Box<Conversion>),
     /// The elements of a list or set, or the value of an `Option`, are converted.
@@ -122,8 +131,12 @@ pub enum ChangeKind {
     Reordered,
     /// A plain type that became a wider one.
     Widened,
+    /// A plain type that became a narrower one, which holds the values that there are.
+    Narrowed,
     /// A value that may now be absent.
     MadeOptional,
+    /// A value that may no longer be absent, and is not.
+    MadeRequired,
     /// A variant that no stored value has.
     VariantAdded,
     /// A variant that kept its identity under another name.
@@ -139,7 +152,9 @@ impl ChangeKind {
             Self::Renamed => "renamed",
             Self::Reordered => "reordered",
             Self::Widened => "widened",
+            Self::Narrowed => "narrowed",
             Self::MadeOptional => "made-optional",
+            Self::MadeRequired => "made-required",
             Self::VariantAdded => "variant-added",
             Self::VariantRenamed => "variant-renamed",
         }
@@ -164,7 +179,21 @@ impl ChangeKind {
 /// assert_eq!(mismatches[0].to_string(), "value: found i64, wanted i32: not every i64 fits into i32");
 /// ```
 pub fn evolve(stored: &DataType, wanted: &DataType) -> Result<Evolution, Vec<Mismatch>> {
-    let (root, changes) = rules::walk(stored, wanted)?;
+    evolve_with(stored, wanted, &NoFacts)
+}
+
+/// Decides as [`evolve`], and asks for facts about the stored values where the types alone do not allow a change
+/// (clause EV-11).
+///
+/// # Errors
+///
+/// As [`evolve`].
+pub fn evolve_with(
+    stored: &DataType,
+    wanted: &DataType,
+    facts: &dyn Facts,
+) -> Result<Evolution, Vec<Mismatch>> {
+    let (root, changes) = rules::walk(stored, wanted, facts)?;
     Ok(Evolution { stored: stored.clone(), wanted: wanted.clone(), root, changes })
 }
 

@@ -7,7 +7,8 @@ use crate::model::DataType;
 pub(super) fn keeps_order(how: &Conversion, stored: &DataType, wanted: &DataType) -> bool {
     use DataType::{Enum, List, Map, Option, Set, Struct, Tuple};
     match (how, stored, wanted) {
-        (Conversion::Keep | Conversion::Widen, ..) => true,
+        (Conversion::Keep | Conversion::Widen | Conversion::Narrow, ..) => true,
+        (Conversion::Unwrap(how), Option(a), b) => keeps_order(how, a, b),
         (Conversion::Present(how), a, Option(b)) => keeps_order(how, a, b),
         (Conversion::Inside(how), Option(a) | List(a) | Set(a), Option(b) | List(b) | Set(b)) => {
             keeps_order(how, a, b)

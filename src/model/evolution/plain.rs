@@ -51,6 +51,25 @@ fn digits(bits: u32) -> u8 {
     }
 }
 
+/// Returns the least and the greatest number that a plain type holds exactly, with all in between.
+pub(super) fn exact_range(data_type: &DataType) -> Option<(i128, i128)> {
+    Some(match data_type {
+        // The integers that a float of so many digits holds without gaps.
+        DataType::F32 => (-(1 << 24), 1 << 24),
+        DataType::F64 => (-(1 << 53), 1 << 53),
+        _ => match bits(data_type)? {
+            (_, 128) => return None,
+            (true, bits) => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+            (false, bits) => (0, (1 << bits) - 1),
+        },
+    })
+}
+
+/// Returns whether the type is one of integers of at most 64 bits.
+pub(super) fn is_integer(data_type: &DataType) -> bool {
+    bits(data_type).is_some_and(|(_, bits)| bits <= 64)
+}
+
 /// Says why `from` does not become `to` by itself.
 pub(super) fn why_not(from: &DataType, to: &DataType) -> String {
     let float = |t: &DataType| matches!(t, DataType::F32 | DataType::F64);

@@ -1,25 +1,40 @@
 //! The walk over two types side by side.
 
 use super::order::keeps_order;
-use super::plain::{why_not, widens};
-use super::{Change, ChangeKind, Conversion, Mismatch, Part};
+use super::plain::{exact_range, is_integer, why_not, widens};
+use super::{Change, ChangeKind, Conversion, Facts, Mismatch, Part, Step};
+use crate::model::text::{counted, grouped};
 use crate::model::{DataType, Field, Value, Variant};
 
 /// Walks both types from the root, where the place is called `value`.
-pub(super) fn walk(stored: &DataType, wanted: &DataType) -> Result<(Conversion, Vec<Change>), Vec<Mismatch>> {
-    let mut walk = Walk::default();
+pub(super) fn walk(
+    stored: &DataType,
+    wanted: &DataType,
+    facts: &dyn Facts,
+) -> Result<(Conversion, Vec<Change>), Vec<Mismatch>> {
+    let mut walk = Walk { facts, at: Vec::new(), changes: Vec::new(), mismatches: Vec::new() };
     let root = walk.convert("value", stored, wanted);
     if walk.mismatches.is_empty() { Ok((root, walk.changes)) } else { Err(walk.mismatches) }
 }
 
 /// What was met on the way; conversions count only if there is no mismatch.
-#[derive(Default)]
-struct Walk {
+struct Walk<'a> {
+    facts: &'a dyn Facts,
+    /// Where the walk is in the stored type.
+    at: Vec<Step>,
     changes: Vec<Change>,
     mismatches: Vec<Mismatch>,
 }
 
-impl Walk {
+impl Walk<'_> {
+    /// Goes one step down in the stored type.
+    fn below(&mut self, step: Step, place: &str, stored: &DataType, wanted: &DataType) -> Conversion {
+        self.at.push(step);
+        let how = self.convert(place, stored, wanted);
+        self.at.pop();
+        how
+    }
+
     fn convert(&mut self, place: &str, stored: &DataType, wanted: &DataType) -> Conversion {
         use DataType::{Enum, List, Map, Option, Set, Struct, Tuple};
         match (stored, wanted) {
@@ -30,26 +45,20 @@ impl Walk {
                 "a stored None could become None or Some(None)",
                 "register a migration that says which".to_owned(),
             ),
-            (Option(a), Option(b)) => inside(self.convert(place, a, b)),
+            (Option(a), Option(b)) => inside(self.below(Step::Inside, place, a, b)),
             (_, Option(inner)) => self.make_optional(place, stored, wanted, inner),
-            (Option(inner), _) => self.refuse(
-                place,
-                stored,
-                wanted,
-                "a stored None has no place in it",
-                format!("keep `{stored}`, or register a migration that says what None becomes as {inner}"),
-            ),
-            (List(a), List(b)) => inside(self.convert(&format!("{place}[]"), a, b)),
+            (Option(inner), _) => self.unwrap(place, stored, inner, wanted),
+            (List(a), List(b)) => inside(self.below(Step::Inside, &format!("{place}[]"), a, b)),
             (Set(a), Set(b)) => {
-                let element = self.convert(&format!("{place}[]"), a, b);
+                let element = self.below(Step::Inside, &format!("{place}[]"), a, b);
                 self.check_order(&format!("{place}[]"), a, b, &element);
                 inside(element)
             }
             (Map(ak, av), Map(bk, bv)) => {
                 let key_place = format!("{place}{{key}}");
-                let key = self.convert(&key_place, ak, bk);
+                let key = self.below(Step::Key, &key_place, ak, bk);
                 self.check_order(&key_place, ak, bk, &key);
-                match (key, self.convert(&format!("{place}{{}}"), av, bv)) {
+                match (key, self.below(Step::Value, &format!("{place}{{}}"), av, bv)) {
                     (Conversion::Keep, Conversion::Keep) => Conversion::Keep,
                     (key, value) => Conversion::Entries(Box::new(key), Box::new(value)),
                 }
@@ -73,14 +82,64 @@ impl Walk {
                 self.note(place, ChangeKind::Widened, format!("{a} -> {b}"));
                 Conversion::Widen
             }
-            (a, b) => self.refuse(
-                place,
-                a,
-                b,
-                &why_not(a, b),
-                format!("keep `{a}`, or register a migration that says how values become `{b}`"),
-            ),
+            (a, b) => self.narrow(place, a, b),
         }
+    }
+
+    /// Makes what was optional required, if no stored value is absent (clause EV-11).
+    fn unwrap(&mut self, place: &str, stored: &DataType, inner: &DataType, wanted: &DataType) -> Conversion {
+        let fact = self.facts.at(&self.at);
+        let absent = fact.and_then(|fact| fact.absent);
+        if absent == Some(0) {
+            let before = self.changes.len();
+            let how = self.below(Step::Inside, place, inner, wanted);
+            let values = fact.and_then(|fact| fact.present).map_or_else(
+                || "no stored value is None".to_owned(),
+                |present| format!("none of {} is None", counted(present, "stored value")),
+            );
+            let text = format!("{stored} -> {wanted}, safe: {values}");
+            self.changes
+                .insert(before, Change { place: place.to_owned(), kind: ChangeKind::MadeRequired, text });
+            return Conversion::Unwrap(Box::new(how));
+        }
+        let reason = match absent {
+            Some(absent) => format!("a stored None has no place in it, and {} None", are(absent)),
+            None => "a stored None has no place in it".to_owned(),
+        };
+        let hint = format!("keep `{stored}`, or register a migration that says what None becomes as {inner}");
+        self.refuse(place, stored, wanted, &reason, hint)
+    }
+
+    /// Makes a number narrower, if all stored ones fit (clause EV-11).
+    fn narrow(&mut self, place: &str, stored: &DataType, wanted: &DataType) -> Conversion {
+        let mut reason = why_not(stored, wanted);
+        if let (true, Some((least, greatest))) = (is_integer(stored), exact_range(wanted))
+            && let Some(fact) = self.facts.at(&self.at)
+        {
+            match fact.range {
+                Some((min, max)) if min >= least && max <= greatest => {
+                    let (min, max) = (grouped(min), grouped(max));
+                    let text = format!("{stored} -> {wanted}, safe: stored values are {min} to {max}");
+                    self.note(place, ChangeKind::Narrowed, text);
+                    return Conversion::Narrow;
+                }
+                Some((min, max)) => {
+                    let (min, max) = (grouped(min), grouped(max));
+                    reason = format!("{reason}, and stored values are {min} to {max}");
+                }
+                None if fact.present == Some(0) => {
+                    self.note(
+                        place,
+                        ChangeKind::Narrowed,
+                        format!("{stored} -> {wanted}, safe: there is no value"),
+                    );
+                    return Conversion::Narrow;
+                }
+                None => {}
+            }
+        }
+        let hint = format!("keep `{stored}`, or register a migration that says how values become `{wanted}`");
+        self.refuse(place, stored, wanted, &reason, hint)
     }
 
     fn make_optional(
@@ -92,7 +151,7 @@ impl Walk {
     ) -> Conversion {
         let before = self.changes.len();
         let how = self.convert(place, stored, inner);
-        if matches!(how, Conversion::Widen | Conversion::Present(_)) {
+        if matches!(how, Conversion::Widen | Conversion::Narrow | Conversion::Present(_)) {
             self.changes.truncate(before); // one line says both
         }
         let from = if matches!(stored, DataType::Struct(_) | DataType::Enum(_)) {
@@ -107,8 +166,9 @@ impl Walk {
 
     fn tuple(&mut self, place: &str, stored: &[DataType], wanted: &[DataType]) -> Conversion {
         let pairs = stored.iter().zip(wanted).enumerate();
-        let parts: Vec<_> =
-            pairs.map(|(i, (a, b))| Part::Stored(i, self.convert(&format!("{place}.{i}"), a, b))).collect();
+        let parts: Vec<_> = pairs
+            .map(|(i, (a, b))| Part::Stored(i, self.below(Step::Part(i), &format!("{place}.{i}"), a, b)))
+            .collect();
         if parts.iter().all(|part| matches!(part, Part::Stored(_, Conversion::Keep))) {
             Conversion::Keep
         } else {
@@ -128,7 +188,10 @@ impl Walk {
                     if old.name != field.name {
                         self.note(&place, ChangeKind::Renamed, format!("renamed from {}", old.name));
                     }
-                    Part::Stored(index, self.convert(&place, &old.data_type, &field.data_type))
+                    Part::Stored(
+                        index,
+                        self.below(Step::Part(index), &place, &old.data_type, &field.data_type),
+                    )
                 }
                 None => self.added(&place, field, &mut unnamed),
             });
@@ -274,7 +337,7 @@ impl Walk {
         };
         let how = match (&old.payload, &wanted.payload) {
             (None, None) => Conversion::Keep,
-            (Some(a), Some(b)) => self.convert(&place, a, b),
+            (Some(a), Some(b)) => self.below(Step::Variant(index), &place, a, b),
             (None, Some(b)) => {
                 self.mismatches.push(refuse(
                     "a variant without data",
@@ -331,6 +394,14 @@ impl Walk {
             hint,
         });
         Conversion::Keep
+    }
+}
+
+fn are(number: u64) -> String {
+    if number == 1 {
+        "1 stored value is".to_owned()
+    } else {
+        format!("{} stored values are", grouped(number))
     }
 }
 
