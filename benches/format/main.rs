@@ -110,6 +110,7 @@ impl<'a, C: Case> Bench<'a, C> {
             key: Some(<C::Key as State>::data_type()),
             value: C::Value::data_type(),
             max_parallelism: MaxParallelism::DEFAULT,
+            touched: false,
         };
         let file = StateFileWriter::create(
             store.as_ref(),

@@ -24,6 +24,7 @@ pub fn keys(input: &[u8]) {
         key: Some(key_type.clone()),
         value: DataType::U32,
         max_parallelism: groups,
+        touched: false,
     };
     let mut rows = BTreeMap::new();
     let encoded = |key: &Value| {

@@ -72,7 +72,11 @@ impl<'a> Files<'a> {
 
     /// Returns the hashes of the columns of values.
     pub(super) fn value_hashes(&self, id: GroupId) -> &[u128] {
-        self.files[id.file].chunk_hashes(id.group).get(self.key_leaves..).unwrap_or_default()
+        let file = &self.files[id.file];
+        let hashes = file.chunk_hashes(id.group);
+        // When a row was last touched is no part of its value.
+        let end = hashes.len() - usize::from(file.columns().touched);
+        hashes.get(self.key_leaves..end).unwrap_or_default()
     }
 
     /// Reads some columns of the values of a row group.
@@ -88,7 +92,7 @@ impl<'a> Files<'a> {
         let rows = self.files[id.file].read_live(id.group)?;
         let entry = self.state.entry();
         let key = entry.key.as_ref().unwrap_or(&DataType::Unit);
-        let (Some(groups), true) = (rows.column(0).as_primitive_opt::<UInt16Type>(), rows.num_columns() == 3)
+        let (Some(groups), true) = (rows.column(0).as_primitive_opt::<UInt16Type>(), rows.num_columns() >= 3)
         else {
             return Err(self.damaged(id.file, format!("columns {}", rows.schema()), "kg, key and value"));
         };

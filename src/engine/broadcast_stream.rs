@@ -146,6 +146,7 @@ impl<K: Key + Record, T: Record, B: Record> BroadcastConnected<K, T, B> {
                 }),
                 describe: Box::new(move |uid| {
                     let mut states = Declarations::of(&*declared).1.describe(uid)?;
+                    lock(&described).check_permanent(uid, "a broadcast state")?;
                     let broadcast = lock(&described).describe::<P::Name>(uid, StateKind::Value)?;
                     if states.iter().any(|state| state.name == broadcast.name) {
                         let (uid, state) = (uid.to_string(), broadcast.name.to_string());

@@ -5,9 +5,10 @@
 //! [`Part`] of the image.
 
 use super::batch::Mark;
+use super::keyed::{Lifetime, split};
 use super::runtime::text_of;
 use crate::error::{Error, Result};
-use crate::migrate::lazy::UntouchedImage;
+use crate::migrate::lazy::{UntouchedImage, UntouchedRows};
 use crate::model::{
     DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Refused, Schema, SourcePosition, StateKind,
     StateName,
@@ -222,7 +223,7 @@ impl StateFileKind {
         &self,
         store: &Arc<dyn Store>,
         key: Option<&DataType>,
-        schema: &Schema,
+        (schema, touched): (&Schema, bool),
         part: usize,
     ) -> Result<(SchemaRef, StateWriter)> {
         let columns = StateColumns {
@@ -230,6 +231,7 @@ impl StateFileKind {
             key: key.cloned(),
             value: schema.data_type.clone(),
             max_parallelism: self.max_parallelism,
+            touched,
         };
         let path = state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
         Ok((columns.arrow_schema(), StateWriter::create(store.clone(), "", &path, &columns)?))
@@ -263,7 +265,17 @@ pub(crate) struct KeyedImage {
     untouched: UntouchedImage,
     /// About how many rows there are, in how many key groups.
     size: (u64, usize),
+    /// What time it is for values that expire: the last column has theirs then.
+    lifetime: Option<Lifetime>,
     writers: Vec<(Schema, SchemaRef, StateWriter)>,
+}
+
+/// Rows of one schema: keys, values and, if they expire, times, each in as many arrays as there are pieces.
+struct Pieces {
+    schema: Schema,
+    /// Whether they are in order: they come as they lay on disk.
+    is_sorted: bool,
+    columns: Vec<Vec<ArrayRef>>,
 }
 
 impl KeyedImage {
@@ -283,11 +295,17 @@ impl KeyedImage {
             sort: sorted_distinct::<K>,
             untouched,
             size,
+            lifetime: None,
             writers: Vec::new(),
         }
     }
 
-    fn write(&mut self, group: KeyGroup, schema: &Schema, keys: ArrayRef, values: ArrayRef) -> Result<()> {
+    /// Says that the values on the heap have times beside them, and which of them are over.
+    pub(crate) fn expiring(self, lifetime: Option<Lifetime>) -> Self {
+        Self { lifetime, ..self }
+    }
+
+    fn write(&mut self, group: KeyGroup, schema: &Schema, rows: Vec<ArrayRef>) -> Result<()> {
         let known = self.writers.iter().position(|(s, ..)| s.is_same(schema));
         let index = match known {
             Some(index) => index,
@@ -297,15 +315,16 @@ impl KeyedImage {
                     Some(store) => store,
                     none => none.insert(open_store(&self.order)?),
                 };
-                let (columns, writer) = self.kind.create(store, Some(&self.key), schema, part)?;
+                let touched = self.lifetime.is_some();
+                let (columns, writer) = self.kind.create(store, Some(&self.key), (schema, touched), part)?;
                 let (rows, groups) = self.size;
                 self.writers.push((schema.clone(), columns, writer.expect_rows(rows, groups)));
                 self.writers.len() - 1
             }
         };
-        let groups: ArrayRef = Arc::new(UInt16Array::from(vec![group.index(); keys.len()]));
+        let groups: ArrayRef = Arc::new(UInt16Array::from(vec![group.index(); rows[0].len()]));
         let (_, schema, writer) = &mut self.writers[index];
-        let batch = RecordBatch::try_new(Arc::clone(schema), vec![groups, keys, values]);
+        let batch = RecordBatch::try_new(Arc::clone(schema), [vec![groups], rows].concat());
         writer.write(&batch.map_err(columns("assemble", &self.kind))?)
     }
 
@@ -313,28 +332,67 @@ impl KeyedImage {
         if let Some(refused) = image.refused {
             return Err(Error::unstorable(&self.kind.uid, &self.kind.state, refused));
         }
-        let mut pieces = self.untouched.rows_of(image.group)?;
-        let live = image.pieces.into_iter().map(|(keys, values)| (self.schema.clone(), keys, values));
-        pieces.extend(live);
-        while let Some((schema, ..)) = pieces.first().cloned() {
-            let same = pieces.extract_if(.., |(s, ..)| s.is_same(&schema));
-            let (keys, values): (Vec<_>, Vec<_>) = same.map(|(_, keys, values)| (keys, values)).unzip();
-            // One piece that was never in the heap comes as it lay on disk: in order.
-            if keys.len() == 1 && !schema.is_same(&self.schema) {
-                self.write(image.group, &schema, Arc::clone(&keys[0]), Arc::clone(&values[0]))?;
+        for pieces in self.by_schema(image)? {
+            let (group, Pieces { schema, is_sorted, columns: arrays }) = pieces;
+            if is_sorted {
+                self.write(group, &schema, arrays.into_iter().flatten().collect())?;
                 continue;
             }
-            let order = (self.sort)(&keys)?;
-            let bytes: usize = values.iter().chain(&keys).map(|array| array.get_array_memory_size()).sum();
+            let order = (self.sort)(&arrays[0])?;
+            let bytes: usize = arrays.iter().flatten().map(|array| array.get_array_memory_size()).sum();
             // Rows of several pieces must not become an array that is too large again.
-            let step = if keys.len() == 1 { order.len() } else { order.len() * SLICE_BYTES / bytes.max(1) };
+            let step =
+                if arrays[0].len() == 1 { order.len() } else { order.len() * SLICE_BYTES / bytes.max(1) };
             for slice in order.chunks(step.max(1)) {
-                let keys = in_order(&keys, slice).map_err(columns("sort", &self.kind))?;
-                let values = in_order(&values, slice).map_err(columns("sort", &self.kind))?;
-                self.write(image.group, &schema, keys, values)?;
+                let rows = arrays.iter().map(|arrays| in_order(arrays, slice)).collect::<Result<_, _>>();
+                self.write(group, &schema, rows.map_err(columns("sort", &self.kind))?)?;
             }
         }
         Ok(())
+    }
+
+    /// Puts the rows of a key group together that have one schema, without those whose time is over.
+    fn by_schema(&mut self, image: GroupImage) -> Result<Vec<(KeyGroup, Pieces)>> {
+        let mut rows: Vec<(Schema, Vec<ArrayRef>)> = Vec::new();
+        for UntouchedRows { schema, keys, values, touched_ms } in self.untouched.rows_of(image.group)? {
+            rows.push((
+                schema,
+                match self.lifetime {
+                    None => vec![keys, values],
+                    Some(lifetime) => {
+                        let touched_ms = lifetime.stored_rows(touched_ms, keys.len());
+                        let live = lifetime.live_rows([keys, values, touched_ms]);
+                        live.map_err(columns("filter", &self.kind))?.into()
+                    }
+                },
+            ));
+        }
+        for (keys, values) in image.pieces {
+            rows.push((
+                self.schema.clone(),
+                match self.lifetime {
+                    None => vec![keys, values],
+                    Some(lifetime) => {
+                        let (values, touched_ms) =
+                            split(&values).ok_or(Error::Stopped { what: "a state whose values expire" })?;
+                        let live = lifetime.live_rows([keys, values, touched_ms]);
+                        live.map_err(columns("filter", &self.kind))?.into()
+                    }
+                },
+            ));
+        }
+        rows.retain(|(_, columns)| !columns[0].is_empty());
+        let mut by_schema = Vec::new();
+        while let Some((schema, _)) = rows.first().cloned() {
+            let mut arrays = vec![Vec::new(); 2 + usize::from(self.lifetime.is_some())];
+            for (_, columns) in rows.extract_if(.., |(s, _)| s.is_same(&schema)) {
+                columns.into_iter().zip(&mut arrays).for_each(|(array, arrays)| arrays.push(array));
+            }
+            // One piece that was never in the heap comes as it lay on disk.
+            let is_sorted = arrays[0].len() == 1 && !schema.is_same(&self.schema);
+            by_schema.push((image.group, Pieces { schema, is_sorted, columns: arrays }));
+        }
+        Ok(by_schema)
     }
 
     fn finish(self) -> Result<StatePart> {
@@ -425,7 +483,7 @@ impl ListImage {
             return Ok(StatePart { name, files: Vec::new() });
         }
         let store = open_store(order)?;
-        let (columns_of, mut writer) = kind.create(&store, None, &schema, 0)?;
+        let (columns_of, mut writer) = kind.create(&store, None, (&schema, false), 0)?;
         let mut first = 0;
         for values in pieces {
             let end = first + values.len() as u32;

@@ -2,7 +2,7 @@
 
 use super::aggregate::Aggregate;
 use super::graph::{Node, Opened, Output, Role};
-use super::keyed::StateSettings;
+use super::keyed::{Expiry, StateSettings};
 use super::operators::{CoProcess, Declarations, Keyed, One, Process, ProcessNode, States, Steps, Two};
 use super::stream::{PerWorker, Stream, lock};
 use crate::connectors::Record;
@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Records grouped by a key.
 pub struct KeyedStream<K, T> {
@@ -409,6 +410,45 @@ impl<S: State, O: Record> StatefulStream<S, O> {
     #[must_use]
     pub fn state_name(self, name: &str) -> Self {
         lock(&self.settings).name = name.to_owned();
+        self
+    }
+
+    /// Says that the state of a key is gone so long after the last record of the key, by the clock: reprocessing sees
+    /// other states.
+    ///
+    /// May be added to a state, changed and taken away with any release. What a savepoint has without a time counts as
+    /// touched when the job started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pitlane::connectors::Generator;
+    /// use pitlane::engine::{Clock, Job, RunOptions};
+    /// use pitlane::savepoint::Savepoint;
+    /// use std::time::Duration;
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let run = |job: Job, clock: Clock| job.run(&RunOptions { clock, ..RunOptions::in_dir(dir.path()) });
+    /// let job = || {
+    ///     let job = Job::new("visits");
+    ///     let visitors = job.source(Generator::new(1, 100, |_, n| n % 7)).uid("visitors");
+    ///     let counts = visitors.key_by(|visitor| *visitor).count().uid("counts");
+    ///     let counts = counts.expire_after(Duration::from_secs(3600));
+    ///     job
+    /// };
+    /// let clock = Clock::by_hand(1_000);
+    /// let rows = |end: pitlane::engine::JobEnd| {
+    ///     let savepoint = Savepoint::open(end.image.unwrap())?;
+    ///     Ok::<_, pitlane::Error>(savepoint.operator("counts")?.state("count")?.entry().rows())
+    /// };
+    /// assert_eq!(rows(run(job(), clock.clone())?)?, 7);
+    /// clock.advance_to(1_000 + 3_600_000);
+    /// assert_eq!(rows(run(job(), clock)?)?, 0);
+    /// # Ok::<(), pitlane::Error>(())
+    /// ```
+    #[must_use]
+    pub fn expire_after(self, after: Duration) -> Self {
+        lock(&self.settings).expiry = Some(Expiry::after_write(after));
         self
     }
 

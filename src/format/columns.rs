@@ -18,6 +18,8 @@ const KEY_ID: i32 = 2;
 const VALUE_ID: i32 = 4;
 /// The field id of the column `idx`.
 const IDX_ID: i32 = 5;
+/// The field id of the column `touched_ms`.
+const TOUCHED_ID: i32 = 6;
 
 /// What the rows of a state file are: the types of its columns, and how keys spread over key groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +32,22 @@ pub struct StateColumns {
     pub value: DataType,
     /// The number of key groups.
     pub max_parallelism: MaxParallelism,
+    /// Whether each row says when it was last touched (clause EX-1).
+    pub touched: bool,
 }
 
 impl StateColumns {
     /// Returns the Arrow schema of the batches that such a file takes and gives.
     ///
-    /// Keyed state: `kg` (UInt16, field id 1), `key` (2), `value` (4). List: `idx` (UInt32, 5), `value` (4).
+    /// Keyed state: `kg` (UInt16, field id 1), `key` (2), `value` (4), and `touched_ms` (Int64, 6) if there is one.
+    /// List: `idx` (UInt32, 5), `value` (4).
     pub fn arrow_schema(&self) -> SchemaRef {
         let plain = |name: &str, data_type, id: i32| {
             Field::new(name, data_type, false)
                 .with_metadata(HashMap::from([(FIELD_ID.to_owned(), id.to_string())]))
         };
         let value = arrow_field("value", &self.value, VALUE_ID);
-        let fields = match (self.kind, &self.key) {
+        let mut fields = match (self.kind, &self.key) {
             (StateKind::Value | StateKind::Timers, Some(key)) => {
                 vec![plain("kg", ArrowType::UInt16, KG_ID), arrow_field("key", key, KEY_ID), value]
             }
@@ -51,13 +56,21 @@ impl StateColumns {
             }
             (StateKind::List, _) => vec![plain("idx", ArrowType::UInt32, IDX_ID), value],
         };
+        if self.touched {
+            fields.push(plain("touched_ms", ArrowType::Int64, TOUCHED_ID));
+        }
         Arc::new(Schema::new(fields))
     }
 
     /// Returns the columns of the tombstones of such a state: its keys, with values of type `unit`.
     #[must_use]
     pub fn of_tombstones(&self) -> Self {
-        Self { value: DataType::Unit, ..self.clone() }
+        Self { value: DataType::Unit, touched: false, ..self.clone() }
+    }
+
+    /// Returns the position of the column with the values.
+    pub fn value_index(&self) -> usize {
+        if self.kind.is_keyed() && self.key.is_some() { 2 } else { 1 }
     }
 
     /// Returns the key group of a row, by the canonical encoding of its key.

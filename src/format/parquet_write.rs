@@ -217,6 +217,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             path: String::new(),
             base: None,
             layer: 0,
+            touched: self.columns.touched,
             size_bytes: seen.size_bytes,
             sha256: seen.sha256,
             tail_bytes: seen.tail_bytes,

@@ -92,6 +92,9 @@ fn tag_leaves(columns: &StateColumns) -> Vec<bool> {
         add_leaves(key, &mut leaves);
     }
     add_leaves(&columns.value, &mut leaves);
+    if columns.touched {
+        leaves.push(false);
+    }
     leaves
 }
 
@@ -129,6 +132,7 @@ mod tests {
             key: Some(key),
             value,
             max_parallelism: MaxParallelism::DEFAULT,
+            touched: true,
         }
     }
 

@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, SchemaVersion, StateName, Value, value_at};
 use crate::savepoint::StateFile;
 use crate::state::{Key, Read as _, State};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::UInt16Type;
+use arrow::datatypes::{Int64Type, UInt16Type};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -65,6 +65,8 @@ struct Loaded<K: Key, S: State> {
     rows: RecordBatch,
     keys: K::Reader,
     values: OldValues<S>,
+    /// When rows were last touched, where the file says it.
+    touched_ms: Option<Int64Array>,
 }
 
 /// Rows of a row group that are no longer the current value of their key.
@@ -150,6 +152,21 @@ impl<K: Key, S: State> Untouched<K, S> {
     ///
     /// [`Error::MigrationFailed`] with key and value; [`Error::Damaged`] if the file cannot be read.
     pub fn take(&mut self, group: KeyGroup, key: &K) -> Result<Option<S>> {
+        Ok(self.take_if(group, key, |_| true)?.map(|(value, _)| value))
+    }
+
+    /// Takes the value of `key` out, migrated, with the time when it was last touched if the file says it; `None` if the
+    /// key is not here, a migration let it go, or it is not `wanted` for its time: then it is gone without a migration.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_if(
+        &mut self,
+        group: KeyGroup,
+        key: &K,
+        wanted: impl FnOnce(Option<i64>) -> bool,
+    ) -> Result<Option<(S, Option<i64>)>> {
         let held = self.held;
         for file in &mut self.files {
             let first = file.groups.partition_point(|g| g.span.last() < group);
@@ -167,15 +184,20 @@ impl<K: Key, S: State> Untouched<K, S> {
                 let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else {
                     continue;
                 };
-                let key = || value_at(loaded.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
-                let migrated = loaded.values.read(row, &key);
-                let migrated = migrated
-                    .map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?;
+                let touched_ms = loaded.touched_ms.as_ref().map(|touched_ms| touched_ms.value(row));
+                let migrated = if wanted(touched_ms) {
+                    let key = || value_at(loaded.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
+                    let migrated = loaded.values.read(row, &key);
+                    migrated
+                        .map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?
+                } else {
+                    None
+                };
                 Arc::make_mut(&mut old.taken).insert(row);
                 self.remaining -= 1;
                 file.remaining -= 1;
                 self.unmigrated -= u64::from(is_old);
-                return Ok(migrated);
+                return Ok(migrated.map(|value| (value, touched_ms)));
             }
         }
         Ok(None)
@@ -266,7 +288,8 @@ impl<K: Key, S: State> OldFile<K, S> {
             (0..rows.num_rows()).filter(is_spare).for_each(|row| taken.insert(row));
             spare = taken.count as u64;
         }
-        old.loaded = Some(Loaded { rows, keys, values });
+        let touched_ms = touched_of(&rows);
+        old.loaded = Some(Loaded { rows, keys, values, touched_ms });
         Ok(spare)
     }
 }
@@ -286,6 +309,11 @@ impl<K: Key, S: State> Loaded<K, S> {
     }
 }
 
+/// When rows of a state of values were last touched, if they say it: what comes behind key group, key and value.
+fn touched_of(rows: &RecordBatch) -> Option<Int64Array> {
+    rows.columns().get(3)?.as_primitive_opt::<Int64Type>().cloned()
+}
+
 /// The rows of `rows` whose key group lies in `held`; they are sorted by key group.
 fn rows_of(rows: &RecordBatch, held: KeyGroupRange) -> Range<usize> {
     let groups = rows.column(0).as_primitive::<UInt16Type>().values();
@@ -296,6 +324,19 @@ fn rows_of(rows: &RecordBatch, held: KeyGroupRange) -> Range<usize> {
 fn rows_of_group(rows: &RecordBatch, group: KeyGroup) -> Range<usize> {
     let groups = rows.column(0).as_primitive::<UInt16Type>().values();
     groups.partition_point(|g| *g < group.index())..groups.partition_point(|g| *g <= group.index())
+}
+
+/// Untouched rows of one key group and one schema.
+#[derive(Clone, Debug)]
+pub struct UntouchedRows {
+    /// The schema of the values.
+    pub schema: Schema,
+    /// The keys, in order.
+    pub keys: ArrayRef,
+    /// The values.
+    pub values: ArrayRef,
+    /// When each was last touched, in milliseconds, if the file says it.
+    pub touched_ms: Option<ArrayRef>,
 }
 
 /// The rows of a state that were untouched at one moment.
@@ -332,14 +373,14 @@ impl UntouchedImage {
         schemas
     }
 
-    /// Returns the untouched keys and values of one key group, by schema, in as many pieces as they lie in.
+    /// Returns the untouched rows of one key group, in as many pieces as they lie in.
     ///
     /// Key groups are to be asked for in order: what lies before `group` is let go.
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`] if a file cannot be read.
-    pub fn rows_of(&mut self, group: KeyGroup) -> Result<Vec<(Schema, ArrayRef, ArrayRef)>> {
+    pub fn rows_of(&mut self, group: KeyGroup) -> Result<Vec<UntouchedRows>> {
         let mut pieces = Vec::new();
         for file in &mut self.files {
             file.groups.retain(|g| g.span.last() >= group);
@@ -372,8 +413,9 @@ impl UntouchedImage {
                     })
                 };
                 let (keys, values) = (column(1)?, column(2)?);
+                let touched_ms = touched_of(rows).map(|_| column(3)).transpose()?;
                 if !keys.is_empty() {
-                    pieces.push((file.schema.clone(), keys, values));
+                    pieces.push(UntouchedRows { schema: file.schema.clone(), keys, values, touched_ms });
                 }
             }
         }

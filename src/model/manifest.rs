@@ -357,6 +357,9 @@ pub struct FileEntry {
     pub schema: usize,
     /// The layer that it belongs to, 0 for a state without layers: rows of a greater one count.
     pub layer: u32,
+    /// Whether each of its rows says when it was last touched, for state that expires.
+    #[serde(default)]
+    pub touched: bool,
     /// The key groups of its rows, for keyed state; none if it has no rows.
     pub key_groups: Option<KeyGroupRange>,
 }

@@ -50,9 +50,9 @@ impl LayerOf {
         })
     }
 
-    fn columns(&self, value: DataType) -> StateColumns {
+    fn columns(&self, value: DataType, touched: bool) -> StateColumns {
         let Self { kind, key, max_parallelism, .. } = self.clone();
-        StateColumns { kind, key: Some(key), value, max_parallelism }
+        StateColumns { kind, key: Some(key), value, max_parallelism, touched }
     }
 }
 
@@ -173,21 +173,46 @@ impl LayerWriter {
         keys: ArrayRef,
         values: ArrayRef,
     ) -> Result<()> {
-        let known = self.rows.iter().position(|(known, ..)| known.is_same(schema));
+        self.write_rows(schema, vec![groups, keys, values])
+    }
+
+    /// Adds rows as [`write`](Self::write) does, with the times at which they were last touched, in milliseconds
+    /// (`Int64`, clause EX-1).
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_touched(
+        &mut self,
+        schema: &Schema,
+        groups: ArrayRef,
+        keys: ArrayRef,
+        values: ArrayRef,
+        touched_ms: ArrayRef,
+    ) -> Result<()> {
+        self.write_rows(schema, vec![groups, keys, values, touched_ms])
+    }
+
+    fn write_rows(&mut self, schema: &Schema, rows: Vec<ArrayRef>) -> Result<()> {
+        let touched = rows.len() > 3;
+        let is_same = |(known, columns, _): &(Schema, StateColumns, _)| {
+            known.is_same(schema) && columns.touched == touched
+        };
+        let known = self.rows.iter().position(is_same);
         let index = match known {
             Some(index) => index,
             None => {
                 let part = self.rows.iter().filter(|(known, ..)| known.version == schema.version).count();
                 let LayerOf { ordinal, uid, state, worker, .. } = &self.of;
                 let path = layout::state_file_path(*ordinal, uid, state, *worker, schema.version, part);
-                let columns = self.of.columns(schema.data_type.clone());
+                let columns = self.of.columns(schema.data_type.clone(), touched);
                 let writer = self.create(&path, &columns)?;
                 self.rows.push((schema.clone(), columns, writer));
                 self.rows.len() - 1
             }
         };
         let (_, columns, writer) = &mut self.rows[index];
-        writer.write(&batch(&self.of, columns, vec![groups, keys, values])?)
+        writer.write(&batch(&self.of, columns, rows)?)
     }
 
     /// Removes keys, given with their key groups (`UInt16`), which continue in the order (key group, canonical key).
@@ -206,7 +231,7 @@ impl LayerWriter {
             None => {
                 let LayerOf { ordinal, uid, state, worker, .. } = &self.of;
                 let path = layout::tombstone_file_path(*ordinal, uid, state, *worker, 0);
-                let columns = self.of.columns(DataType::Unit);
+                let columns = self.of.columns(DataType::Unit, false);
                 let writer = self.create(&path, &columns)?;
                 self.tombstones.insert((columns, writer))
             }

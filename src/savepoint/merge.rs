@@ -4,7 +4,7 @@ use super::{StateColumns, StateFile};
 use crate::error::{Error, Result};
 use crate::format::KeyColumn;
 use crate::model::{OperatorUid, StateName, value_at};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt16Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, UInt16Array};
 use arrow::compute::interleave;
 use arrow::datatypes::UInt16Type;
 use std::sync::Arc;
@@ -146,7 +146,11 @@ impl Gathered {
             interleave(&arrays, places).map_err(of.failed())
         });
         let [keys, values] = columns;
-        let batch = RecordBatch::try_new(of.columns.arrow_schema(), vec![groups, keys?, values?]);
+        let mut columns = vec![groups, keys?, values?];
+        if let (true, Some(parts)) = (of.columns.touched, columns[2].as_struct_opt().cloned()) {
+            columns.splice(2.., parts.columns().iter().cloned());
+        }
+        let batch = RecordBatch::try_new(of.columns.arrow_schema(), columns);
         self.more.clear();
         self.slots.clear();
         self.bytes = 0;
@@ -268,7 +272,12 @@ impl<'a> Cursor<'a> {
         self.step = (self.share_bytes / self.row_bytes).clamp(1, PIECE_ROWS);
         self.groups = batch.column(0).as_primitive::<UInt16Type>().clone();
         self.keys = of.keys(batch.column(1));
-        self.arrays = (batch.column(1).clone(), batch.column(2).clone());
+        // Times go with the values, so that the two stay together.
+        let values = match batch.num_columns() {
+            0..=3 => batch.column(2).clone(),
+            _ => Arc::new(StructArray::from(batch.project(&[2, 3]).map_err(of.failed())?)) as ArrayRef,
+        };
+        self.arrays = (batch.column(1).clone(), values);
         Ok(true)
     }
 }

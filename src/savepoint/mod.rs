@@ -272,7 +272,7 @@ impl Savepoint {
 
     /// Returns the columns of a file of `state`.
     pub fn columns(&self, state: &StateEntry, file: &FileEntry) -> StateColumns {
-        self.columns_of(state, state.schema_of(file))
+        StateColumns { touched: file.touched, ..self.columns_of(state, state.schema_of(file)) }
     }
 
     /// Returns the columns of the files of `state` that have this schema.
@@ -282,6 +282,7 @@ impl Savepoint {
             key: state.key.clone(),
             value: schema.data_type.clone(),
             max_parallelism: self.manifest.max_parallelism,
+            touched: false,
         }
     }
 }

@@ -330,6 +330,7 @@ impl SavepointWriter {
             key: Some(key),
             value: schema.data_type.clone(),
             max_parallelism: self.max_parallelism,
+            touched: false,
         };
         let target = Target {
             rows: Rows { columns, uid, state, merge: None },

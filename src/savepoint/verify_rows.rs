@@ -200,7 +200,7 @@ impl Cursor<'_> {
 
 /// Finds the first value that is none of its type.
 pub(super) fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(String, String)> {
-    let values = batch.column(batch.num_columns() - 1);
+    let values = batch.column(columns.value_index());
     (0..batch.num_rows()).find_map(|row| {
         let ColumnMismatch { place, found, wanted } = value_at(values, &columns.value, row).err()?;
         let dot = if place.is_empty() { "" } else { "." };

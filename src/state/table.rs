@@ -24,6 +24,8 @@ pub struct Table<K: Key, S: State> {
     entries: usize,
     stamp: u32,
     scan: Option<Scan<K, S>>,
+    /// Where the next sweep goes on: a group, as an index into `groups`, and a bucket.
+    swept: (usize, usize),
 }
 
 /// A value is `None` only while [`Table::update`] runs.
@@ -80,7 +82,7 @@ impl<K: Key, S: State> Table<K, S> {
     /// Makes an empty table for the key groups `held`.
     pub fn new(held: KeyGroupRange) -> Self {
         let groups = (0..held.count()).map(|_| HashTable::new()).collect();
-        Self { held, groups, entries: 0, stamp: 1, scan: None }
+        Self { held, groups, entries: 0, stamp: 1, scan: None, swept: (0, 0) }
     }
 
     /// Returns the number of entries.
@@ -208,6 +210,36 @@ impl<K: Key, S: State> Table<K, S> {
         self.stamp = self.stamp.wrapping_add(1);
         let ahead = self.groups.iter().map(|_| Columns::default()).collect();
         self.scan = Some(Scan { group: 0, bucket: 0, columns: Columns::default(), ahead });
+    }
+
+    /// Looks at up to `budget` buckets, from where the last sweep ended, and removes the values that are `dead`; returns
+    /// whether there is more to look at before the whole table has been looked at once.
+    pub fn sweep(&mut self, mut budget: usize, dead: impl Fn(&S) -> bool) -> bool {
+        let (mut group, mut bucket) = self.swept;
+        while let Some(table) = self.groups.get_mut(group) {
+            let end = table.num_buckets().min(bucket + budget);
+            for index in bucket..end {
+                let Ok(slot) = table.get_bucket_entry(index) else { continue };
+                if !slot.get().value.as_ref().is_some_and(&dead) {
+                    continue;
+                }
+                if slot.get().stamp != self.stamp
+                    && let Some(scan) = &mut self.scan
+                {
+                    scan.keep(group, index, slot.get());
+                }
+                slot.remove();
+                self.entries -= 1;
+            }
+            budget -= end.saturating_sub(bucket);
+            if end < table.num_buckets() {
+                self.swept = (group, end);
+                return true;
+            }
+            (group, bucket) = (group + 1, 0);
+        }
+        self.swept = (0, 0);
+        false
     }
 
     /// Returns whether an image is being taken.
@@ -352,6 +384,7 @@ mod tests {
             before in prop::collection::vec((0u64..400, prop::option::of(any::<i64>())), 0..600),
             during in prop::collection::vec((0u64..800, prop::option::weighted(0.6, any::<i64>()), 0usize..6), 0..1500),
             groups in 1u16..9,
+            sweep in 0usize..3,
         ) {
             let mut table = table(groups);
             let mut expected = Map::new();
@@ -368,7 +401,10 @@ mod tests {
                 set(&mut table, key, value);
                 prop_assert_eq!(get(&mut table, key), value);
                 table.scan(budget, |rows| collect(&mut image, &rows));
+                table.sweep(sweep, |value| value % 3 == 0);
             }
+            while table.sweep(64, |value| value % 3 == 0) {}
+            prop_assert!((0..800).all(|key| get(&mut table, key).is_none_or(|value| value % 3 != 0)) || sweep > 0);
             while table.scan(64, |rows| collect(&mut image, &rows)) {}
             prop_assert_eq!(image, expected);
         }

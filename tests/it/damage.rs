@@ -185,6 +185,7 @@ fn replaced(change: impl FnOnce(&dyn Store, &str, &StateColumns) -> FileEntry) -
         key: state.key.clone(),
         value: state.schemas[0].data_type.clone(),
         max_parallelism: manifest.max_parallelism,
+        touched: false,
     };
     store.delete(&path).unwrap();
     manifest.operators[1].states[0].files = vec![change(&store, &path, &columns)];

@@ -6,7 +6,7 @@ use arrow::datatypes::{UInt32Type, UInt64Type};
 use pitlane::diff::{DiffOptions, diff};
 use pitlane::format::{StateColumns, layout, parse, seal};
 use pitlane::migrate::Chain;
-use pitlane::migrate::lazy::Untouched;
+use pitlane::migrate::lazy::{Untouched, UntouchedRows};
 use pitlane::model::{
     DataType, Epoch, FileEntry, ImageKind, JobInfo, JobName, KeyGroup, KeyGroupRange, Manifest,
     MaxParallelism, OperatorEntry, OperatorUid, Schema, SchemaVersion, StateEntry, StateKind, StateName,
@@ -93,7 +93,8 @@ pub(crate) fn write(layers: &[Layer], stride: u16) -> MemoryStore {
                 let value =
                     index.map_or(DataType::Unit, |index: usize| state.schemas[index].data_type.clone());
                 let (kind, max_parallelism) = (StateKind::Value, groups());
-                let columns = StateColumns { kind, key: Some(DataType::U32), value, max_parallelism };
+                let columns =
+                    StateColumns { kind, key: Some(DataType::U32), value, max_parallelism, touched: false };
                 let path = match index {
                     Some(index) => {
                         let version = state.schemas[index].version;
@@ -171,7 +172,7 @@ fn imaged(untouched: &Untouched<u32, u64>, held: KeyGroupRange) -> BTreeMap<u32,
     let mut found = BTreeMap::new();
     for group in held.first().index()..=held.last().index() {
         let group = KeyGroup::new(group, groups()).unwrap();
-        for (schema, keys, values) in image.rows_of(group).unwrap() {
+        for UntouchedRows { schema, keys, values, .. } in image.rows_of(group).unwrap() {
             let keys = keys.as_primitive::<UInt32Type>();
             for row in 0..keys.len() {
                 let value = match schema.version {

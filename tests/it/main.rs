@@ -49,6 +49,8 @@ mod derive;
 mod diff;
 #[cfg(feature = "engine")]
 mod engine;
+#[cfg(feature = "engine")]
+mod expiry;
 mod fixtures;
 #[cfg(feature = "engine")]
 mod flights_year;

@@ -1,6 +1,6 @@
 //! A small savepoint with a bit of everything, made through the public interface.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt16Array, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt16Array, UInt32Array};
 use pitlane::format::{StateColumns, layout, seal};
 use pitlane::model::{
     DataType, Epoch, Field, FileEntry, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry,
@@ -30,6 +30,7 @@ pub(crate) fn keyed(key: DataType, value: DataType, groups: u16) -> StateColumns
         key: Some(key),
         value,
         max_parallelism: MaxParallelism::new(groups).unwrap(),
+        touched: false,
     }
 }
 
@@ -46,11 +47,15 @@ pub(crate) fn sorted(columns: &StateColumns, rows: &[(Value, Value)]) -> RecordB
     let groups: UInt16Array = rows.iter().map(|(place, _, _)| place.0).collect();
     let keys: Vec<_> = rows.iter().map(|(_, key, _)| (*key).clone()).collect();
     let values: Vec<_> = rows.iter().map(|(_, _, value)| (*value).clone()).collect();
-    let arrays: Vec<ArrayRef> = vec![
+    let mut arrays: Vec<ArrayRef> = vec![
         Arc::new(groups),
         array_of(&keys, key_type).unwrap(),
         array_of(&values, &columns.value).unwrap(),
     ];
+    if columns.touched {
+        let times = (0..keys.len() as i64).map(|row| 1_795_223_332_000 - 7_000 * row);
+        arrays.push(Arc::new(Int64Array::from_iter_values(times)));
+    }
     RecordBatch::try_new(columns.arrow_schema(), arrays).unwrap()
 }
 
@@ -161,6 +166,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
         key: None,
         value: DataType::Tuple(vec![DataType::String, DataType::U64]),
         max_parallelism,
+        touched: false,
     };
     let elements = [("a.csv", 17), ("b.csv.gz", 0)];
     let elements: Vec<_> =

@@ -131,6 +131,7 @@ fn types_have_the_columns_of_the_table() {
             key: None,
             value: type_of(&row[0]),
             max_parallelism: MaxParallelism::DEFAULT,
+            touched: false,
         };
         let schema = ArrowSchemaConverter::new().convert(&columns.arrow_schema()).unwrap();
         let mut printed = Vec::new();

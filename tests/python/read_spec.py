@@ -201,6 +201,9 @@ def check_state(state, manifest):
         if "base" in file:
             check(of_checkpoint and "shared-files" in manifest["features"]["read"], "SF-3", "shared files")
             check("/" not in path(file["base"]) and len(file["base"].encode()) <= 255, "SF-2", f"the base {file['base']}")
+        if "touched" in file:
+            check(file["touched"] is True, "EX-1", f"touched: {file['touched']}")
+            check(state["kind"] == "value" and file in state["files"], "EX-2", "times of what does not expire")
         check(("key_groups" in file) == (keyed and number(file["rows"]) > 0), "MF-12", "key groups")
         if "key_groups" in file:
             first, last = file["key_groups"]
@@ -710,6 +713,9 @@ def read_file(data, file, state, schema, groups):
     else:
         wanted = ["  required int32 field_id=5 idx (Int(bitWidth=32, isSigned=false));"]
     wanted += columns("value", schema["type"], 4)
+    if "touched" in file:
+        # EX-1
+        wanted.append("  required int64 field_id=6 touched_ms;")
     found = str(parquet.schema).rstrip("\n").split("\n")[2:-1]
     check(found == wanted, "PQ-1", "other columns:\n" + "\n".join(found) + "\nwanted\n" + "\n".join(wanted))
     # PQ-10
@@ -744,7 +750,8 @@ def read_file(data, file, state, schema, groups):
         else:
             places += batch["idx"]
             head = [{"index": index} for index in batch["idx"]]
-        rows += [{**h, "schema_version": schema["version"], "value": v} for h, v in zip(head, values)]
+        more = [{"touched_ms": str(at)} for at in batch["touched_ms"]] if "touched" in file else [{}] * count
+        rows += [{**h, "schema_version": schema["version"], "value": v, **m} for h, v, m in zip(head, values, more)]
         row_groups.append(count)
     # PQ-4, PQ-6
     check(all(a < b for a, b in zip(places, places[1:])), "PQ-4", "rows out of order")

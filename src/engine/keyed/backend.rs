@@ -1,6 +1,7 @@
 //! All keyed states of one operator instance, and the image of them while records go on.
 
 use super::state::AnyState;
+use crate::engine::clock::Clock;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, ImageTasks, NodeImage};
 use crate::engine::meter::{Meter, StateReading};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The number of buckets that are scanned between two looks at the clock.
 const SCAN_STEP: usize = 1024;
+/// How long to let go of nothing, between looking for what has expired in some buckets and in the next.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// How long an image may hold records up at a time: half as long as the records took, within these bounds.
 const SCAN_SLICE: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(250));
 
@@ -22,6 +25,11 @@ pub(crate) struct Backend {
     states: Vec<Rc<RefCell<dyn AnyState>>>,
     /// The state whose image is being taken; those before it are through.
     imaging: Option<usize>,
+    clock: Clock,
+    /// Whether values of some state expire.
+    is_expiring: bool,
+    /// The state that is being swept, those before it are through; none until there is need.
+    sweeping: Option<usize>,
     /// When the image was last worked on.
     scanned: Instant,
     meters: Arc<Vec<Meter>>,
@@ -35,6 +43,9 @@ impl Backend {
         Self {
             states: Vec::new(),
             imaging: None,
+            clock: context.clock.clone(),
+            is_expiring: false,
+            sweeping: None,
             scanned: Instant::now(),
             meters: Arc::clone(context.meters),
             node: context.node,
@@ -45,6 +56,8 @@ impl Backend {
     /// Adds a state, which the operator goes on to use.
     #[expect(private_bounds, reason = "states are made in this module, and used outside of it")]
     pub(crate) fn add<S: AnyState + 'static>(&mut self, state: S) -> Rc<RefCell<S>> {
+        let mut state = state;
+        self.is_expiring |= state.tell_time(i64::MIN).is_some();
         let state = Rc::new(RefCell::new(state));
         self.states.push(Rc::clone(&state) as Rc<RefCell<dyn AnyState>>);
         self.metered.push(StateReading::default());
@@ -68,8 +81,44 @@ impl Backend {
         }
     }
 
+    /// Tells the states what time it is, so that what has expired is not there; costs nothing if nothing does.
+    #[inline]
+    pub(super) fn tell_time(&mut self) {
+        if self.is_expiring {
+            let now_ms = self.clock.now_ms();
+            for state in &self.states {
+                state.borrow_mut().tell_time(now_ms);
+            }
+        }
+    }
+
+    /// Goes on letting go of what has expired, for a short while; returns when to go on, if there is need ever.
+    pub(super) fn sweep(&mut self) -> Option<Duration> {
+        if !self.is_expiring {
+            return None;
+        }
+        let now_ms = self.clock.now_ms();
+        if self.sweeping.is_none() {
+            let due = self.states.iter().filter_map(|state| state.borrow_mut().tell_time(now_ms)).min()?;
+            if due > now_ms {
+                return Some(self.clock.until(due));
+            }
+            self.sweeping = Some(0);
+        }
+        let index = self.sweeping?;
+        let Some(state) = self.states.get(index) else {
+            self.sweeping = None;
+            return Some(SWEEP_PAUSE);
+        };
+        if !state.borrow_mut().sweep(SCAN_STEP) {
+            self.sweeping = Some(index + 1);
+        }
+        Some(SWEEP_PAUSE)
+    }
+
     /// Begins an image of all states as they are now.
     pub(super) fn close(&mut self, order: &ImageOrder, tasks: &ImageTasks) -> Result<()> {
+        self.tell_time();
         let images = self.states.iter().map(|state| state.borrow_mut().begin(order)).collect();
         tasks.open(order.epoch, NodeImage::new(images))?;
         self.imaging = Some(0);

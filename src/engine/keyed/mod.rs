@@ -3,6 +3,7 @@
 //! ```text
 //! StateSettings   what users say of a state: its name, its schema version, the migrations that lead to it
 //! KeyedState      one state of one instance: live values on the heap, untouched ones where the savepoint left them
+//! Expiry          when values are gone by themselves
 //! Timers          a set of times and keys, kept as a state like any other, and in the order of their times
 //! BroadcastState  one map that all instances have, stored once
 //! Backend         all states of one instance, and the image of them while records go on
@@ -12,6 +13,7 @@
 mod backend;
 mod broadcast;
 mod emit;
+mod expiry;
 mod settings;
 mod state;
 mod stateful;
@@ -20,6 +22,7 @@ mod timers;
 pub(crate) use backend::Backend;
 pub(crate) use broadcast::BroadcastState;
 pub(crate) use emit::Emitter;
+pub(crate) use expiry::{Expiry, Lifetime, split};
 pub(crate) use settings::{MigrateEach, MigrateEachValue, StateSettings};
 pub(crate) use state::{Current, KeyedState, Place, blamed, blaming, naming_key};
 pub(crate) use stateful::{Logic, Stateful};

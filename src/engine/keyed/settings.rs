@@ -1,5 +1,6 @@
 //! What users say of a state, before the job runs.
 
+use super::expiry::Expiry;
 use crate::error::{BoxError, JobProblem};
 use crate::migrate::{Chain, Migration, StateDescription};
 use crate::model::{OperatorUid, StateKind, StateName, Value};
@@ -10,18 +11,20 @@ use std::collections::BTreeMap;
 pub(crate) struct StateSettings<S: State> {
     pub(crate) name: String,
     pub(crate) chain: Chain<S>,
+    /// When its values expire, if they do.
+    pub(crate) expiry: Option<Expiry>,
 }
 
 impl<S: State> Clone for StateSettings<S> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), chain: self.chain.clone() }
+        Self { name: self.name.clone(), chain: self.chain.clone(), expiry: self.expiry }
     }
 }
 
 impl<S: State> StateSettings<S> {
     /// Makes the settings of a state of which nothing else is said.
     pub(crate) fn new(name: &str, version: u32) -> Self {
-        Self { name: name.to_owned(), chain: Chain::current(version) }
+        Self { name: name.to_owned(), chain: Chain::current(version), expiry: None }
     }
 
     /// Adds a migration; one that makes `S` says which schema version `S` is.
@@ -49,6 +52,17 @@ impl<S: State> StateSettings<S> {
         let name = self.state_name()?;
         self.chain.check(uid.as_str())?;
         Ok(self.chain.describe(name, kind, Some(K::data_type())))
+    }
+
+    /// Refuses an expiry for a state that cannot have one; `what` it is.
+    pub(crate) fn check_permanent(&self, uid: &OperatorUid, what: &str) -> Result<(), JobProblem> {
+        match self.expiry {
+            None => Ok(()),
+            Some(_) => {
+                let reason = format!("state `{}`: {what} does not expire", self.name);
+                Err(JobProblem::BadState { uid: uid.to_string(), reason })
+            }
+        }
     }
 
     /// Describes operator state, a list of values, refusing what cannot run.

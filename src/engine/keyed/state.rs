@@ -1,6 +1,7 @@
 //! One keyed state of one operator instance: live values on the heap, untouched ones where the savepoint left them.
 
 use super::StateSettings;
+use super::expiry::{Lifetime, Touched};
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::{BoxError, Error, Result};
@@ -31,11 +32,27 @@ impl Place {
 
 /// A value a key, for the key groups of one worker.
 pub(crate) struct KeyedState<K: Key, S: State> {
-    table: Table<K, S>,
+    live: Live<K, S>,
     pub(super) untouched: Untouched<K, S>,
     held: KeyGroupRange,
     schema: Schema,
     file: StateFileKind,
+}
+
+/// The values on the heap. Those that never expire have no time beside them: it would take room in each entry.
+enum Live<K: Key, S: State> {
+    Lasting(Table<K, S>),
+    Expiring(Table<K, Touched<S>>, Lifetime),
+}
+
+/// Does the same with the table, whatever is in it.
+macro_rules! with_table {
+    ($live:expr, $table:ident => $then:expr) => {
+        match $live {
+            Live::Lasting($table) => $then,
+            Live::Expiring($table, _) => $then,
+        }
+    };
 }
 
 impl<K: Key, S: State> KeyedState<K, S> {
@@ -64,7 +81,12 @@ impl<K: Key, S: State> KeyedState<K, S> {
             }
         }
         Ok(Self {
-            table: Table::new(held),
+            live: match settings.expiry {
+                None => Live::Lasting(Table::new(held)),
+                Some(expiry) => {
+                    Live::Expiring(Table::new(held), Lifetime::new(expiry, context.clock.now_ms()))
+                }
+            },
             untouched,
             held,
             schema: settings.chain.schema(),
@@ -91,7 +113,7 @@ impl<K: Key, S: State> KeyedState<K, S> {
 
     /// Returns whether the value of `key` is on the heap.
     pub(crate) fn is_live(&self, at: Place, key: &K) -> bool {
-        self.table.contains(at.group, at.hash, key)
+        with_table!(&self.live, table => table.contains(at.group, at.hash, key))
     }
 
     /// Lets `change` read and change the value of `key`, which is migrated if this is its first touch; leaving
@@ -107,24 +129,71 @@ impl<K: Key, S: State> KeyedState<K, S> {
         key: &K,
         change: impl FnOnce(&mut Option<S>) -> R,
     ) -> Result<R> {
-        let Self { table, untouched, .. } = self;
-        table.update(at.group, at.hash, key, || untouched.take(at.group, key), change)
+        let Self { live, untouched, .. } = self;
+        match live {
+            Live::Lasting(table) => {
+                table.update(at.group, at.hash, key, || untouched.take(at.group, key), change)
+            }
+            Live::Expiring(table, lifetime) => {
+                let absent = || take_live(untouched, lifetime, at.group, key);
+                table.update(at.group, at.hash, key, absent, |kept| {
+                    let mut value = kept.take().filter(|v| lifetime.is_live(v.touched_ms)).map(|v| v.value);
+                    let result = change(&mut value);
+                    *kept = value.map(|value| Touched { touched_ms: lifetime.now_ms, value });
+                    result
+                })
+            }
+        }
     }
 
-    /// Lets `look` see the value of `key`, which does not count as written.
+    /// Lets `look` see the value of `key`, which does not count as written; as touched only if the state says so.
     ///
     /// # Errors
     ///
     /// As [`update`](Self::update).
     #[inline]
     pub(crate) fn read<R>(&mut self, at: Place, key: &K, look: impl FnOnce(Option<&S>) -> R) -> Result<R> {
-        let Self { table, untouched, .. } = self;
-        table.read(at.group, at.hash, key, || untouched.take(at.group, key), look)
+        if matches!(&self.live, Live::Expiring(_, lifetime) if lifetime.touches_on_read()) {
+            return self.update(at, key, |value| look(value.as_ref()));
+        }
+        let Self { live, untouched, .. } = self;
+        match live {
+            Live::Lasting(table) => {
+                table.read(at.group, at.hash, key, || untouched.take(at.group, key), look)
+            }
+            Live::Expiring(table, lifetime) => {
+                let absent = || take_live(untouched, lifetime, at.group, key);
+                table.read(at.group, at.hash, key, absent, |kept| {
+                    look(kept.filter(|v| lifetime.is_live(v.touched_ms)).map(|v| &v.value))
+                })
+            }
+        }
     }
+}
+
+/// Takes the value of a key out of the savepoint, unless its time is over.
+fn take_live<K: Key, S: State>(
+    untouched: &mut Untouched<K, S>,
+    lifetime: &Lifetime,
+    group: KeyGroup,
+    key: &K,
+) -> Result<Option<Touched<S>>> {
+    let found = untouched.take_if(group, key, |touched_ms| lifetime.is_live(lifetime.stored(touched_ms)))?;
+    Ok(found.map(|(value, touched_ms)| Touched { touched_ms: lifetime.stored(touched_ms), value }))
 }
 
 /// A state to the backend, which knows no types.
 pub(super) trait AnyState {
+    /// Says what time it is to a state whose values expire; returns when there is need to sweep, if it is one.
+    fn tell_time(&mut self, _now_ms: i64) -> Option<i64> {
+        None
+    }
+
+    /// Looks for expired values in so many buckets, and lets go of them; returns whether there is more to look at.
+    fn sweep(&mut self, _buckets: usize) -> bool {
+        false
+    }
+
     /// Begins an image of the state as it is now.
     fn begin(&mut self, order: &ImageOrder) -> KeyedImage;
 
@@ -144,22 +213,46 @@ pub(super) trait AnyState {
 }
 
 impl<K: Key, S: State> AnyState for KeyedState<K, S> {
+    fn tell_time(&mut self, now_ms: i64) -> Option<i64> {
+        let Live::Expiring(_, lifetime) = &mut self.live else { return None };
+        // The clock may be set back; what was gone stays gone.
+        lifetime.now_ms = lifetime.now_ms.max(now_ms);
+        Some(lifetime.sweep_ms)
+    }
+
+    fn sweep(&mut self, buckets: usize) -> bool {
+        let Live::Expiring(table, lifetime) = &mut self.live else { return false };
+        let now = *lifetime;
+        let more = table.sweep(buckets, |value| !now.is_live(value.touched_ms));
+        if !more {
+            lifetime.swept();
+        }
+        more
+    }
+
     fn begin(&mut self, order: &ImageOrder) -> KeyedImage {
-        self.table.begin_image();
-        let size = (self.table.len() as u64 + self.untouched.remaining(), self.held.count());
-        KeyedImage::new::<K>(self.file.clone(), order, self.schema.clone(), self.untouched.image(), size)
+        with_table!(&mut self.live, table => table.begin_image());
+        let entries = with_table!(&self.live, table => table.len());
+        let size = (entries as u64 + self.untouched.remaining(), self.held.count());
+        let lifetime = match &self.live {
+            Live::Lasting(_) => None,
+            Live::Expiring(_, lifetime) => Some(*lifetime),
+        };
+        let (file, schema, untouched) = (self.file.clone(), self.schema.clone(), self.untouched.image());
+        KeyedImage::new::<K>(file, order, schema, untouched, size).expiring(lifetime)
     }
 
     fn scan(&mut self, buckets: usize, done: &mut dyn FnMut(GroupImage)) -> bool {
-        self.table.scan(buckets, done)
+        with_table!(&mut self.live, table => table.scan(buckets, done))
     }
 
     fn abandon(&mut self) {
-        self.table.abandon_image();
+        with_table!(&mut self.live, table => table.abandon_image());
     }
 
     fn counts(&self) -> (u64, u64) {
-        (self.table.len() as u64 + self.untouched.remaining(), self.untouched.unmigrated())
+        let entries = with_table!(&self.live, table => table.len());
+        (entries as u64 + self.untouched.remaining(), self.untouched.unmigrated())
     }
 
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64> {

@@ -37,15 +37,19 @@ impl<L> Stateful<L> {
 
 impl<L: Logic> Operator for Stateful<L> {
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
+        self.backend.tell_time();
         self.logic.receive(input, records, out)
     }
 
     fn advance(&mut self, watermark_ms: i64, out: &mut Outbox) -> Result<()> {
+        self.backend.tell_time();
         self.logic.advance(watermark_ms, out)
     }
 
     fn tick(&mut self, now_ms: i64, out: &mut Outbox) -> Result<Option<Duration>> {
-        self.logic.tick(now_ms, out)
+        self.backend.tell_time();
+        let timer = self.logic.tick(now_ms, out)?;
+        Ok([timer, self.backend.sweep()].into_iter().flatten().min())
     }
 
     fn flush(&mut self, _out: &mut Outbox) -> Result<()> {

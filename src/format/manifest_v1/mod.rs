@@ -138,6 +138,8 @@ struct FileV1 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    touched: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     key_groups: Option<(u16, u16)>,
 }
 
@@ -317,6 +319,7 @@ impl From<&FileEntry> for FileV1 {
             schema: None,
             layer: Some(file.layer).filter(|layer| *layer > 0),
             base: file.base.clone(),
+            touched: file.touched.then_some(true),
             key_groups: file.key_groups.map(|range| (range.first().index(), range.last().index())),
         }
     }

@@ -303,7 +303,21 @@ fn read_file(
         let wanted = "key groups for files of keyed state with rows, and for no others".to_owned();
         return Err(refuse("MF-12", format!("{found} and {} rows", wire.rows.0), wanted));
     }
+    let may_be_touched = kind == StateKind::Value && matches!(role, Role::Rows { .. });
+    let touched = match wire.touched {
+        None => false,
+        Some(true) if may_be_touched => true,
+        Some(true) => {
+            let wanted = "times of rows of the kind `value` alone".to_owned();
+            return Err(refuse("EX-2", "times at which rows were touched".to_owned(), wanted));
+        }
+        Some(false) => {
+            let wanted = "`true`, or no member `touched`".to_owned();
+            return Err(refuse("EX-1", "`touched` that is false".to_owned(), wanted));
+        }
+    };
     Ok(FileEntry {
+        touched,
         size_bytes: size,
         sha256,
         tail_bytes: tail,

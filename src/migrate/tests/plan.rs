@@ -10,6 +10,7 @@ fn stored<const N: usize>(name: &str, key: DataType, schemas: [(Schema, u64); N]
     let file = |(schema, (_, rows)): (usize, &(Schema, u64))| FileEntry {
         base: None,
         layer: 0,
+        touched: false,
         path: format!("{name}-{schema}.parquet"),
         size_bytes: 100,
         sha256: Digest([0; 32]),

@@ -2,7 +2,7 @@
 
 use super::{Savepoint, ScanBatch, StateEntry, StateFile, StateView};
 use crate::error::{Error, Result};
-use crate::format::{GroupRows, SoughtKey, Wanted};
+use crate::format::{GroupRows, SoughtKey, StateColumns, Wanted};
 use crate::model::{FileEntry, KeyGroupRange};
 use std::ops::Range;
 
@@ -133,7 +133,9 @@ fn names_column(name: &str, path: &str) -> bool {
 fn check_column(state: StateView<'_>, name: &str) -> Result<()> {
     let mut known: Vec<String> = Vec::new();
     for schema in &state.entry.schemas {
-        let paths = state.savepoint.columns_of(state.entry, schema).leaf_paths()?;
+        let is_touched = state.entry.files.iter().any(|file| file.touched);
+        let columns = state.savepoint.columns_of(state.entry, schema);
+        let paths = StateColumns { touched: is_touched, ..columns }.leaf_paths()?;
         if paths.iter().any(|path| names_column(name, path)) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use super::states::{Slot, TimerSlot};
 use crate::engine::Aggregate;
-use crate::engine::keyed::{MigrateEach, MigrateEachValue, StateSettings};
+use crate::engine::keyed::{Expiry, MigrateEach, MigrateEachValue, StateSettings};
 use crate::error::Result;
 use crate::migrate::Migration;
 use crate::state::{Key, State};
@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A state, whatever the type of the keys.
 trait Access<S> {
@@ -77,6 +78,24 @@ macro_rules! handle {
             #[must_use]
             pub fn migrate<Mig: Migration>(self, $m: Mig) -> Self {
                 self.handle.settings.borrow_mut().migrate($migration);
+                self
+            }
+
+            /// Says that what is kept for a key is gone so long after it was last written, by the clock.
+            ///
+            /// May be added to a state, changed and taken away with any release. What a savepoint has without a time
+            /// counts as written when the job started.
+            #[must_use]
+            pub fn expire_after(self, after: Duration) -> Self {
+                self.handle.settings.borrow_mut().expiry = Some(Expiry::after_write(after));
+                self
+            }
+
+            /// Says that what is kept for a key is gone so long after it was last written or read, by the clock; as
+            /// [`expire_after`](Self::expire_after).
+            #[must_use]
+            pub fn expire_unused_after(self, after: Duration) -> Self {
+                self.handle.settings.borrow_mut().expiry = Some(Expiry::after_use(after));
                 self
             }
 
