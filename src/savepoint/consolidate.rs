@@ -4,7 +4,7 @@
 //! in the newest layer stays. Rows keep the schema that they have: no type of a user's is needed, and none is asked.
 
 use super::merge::{Cursor, Gathered, Rows};
-use super::{LayerFiles, LayerOf, LayerWriter, Savepoint, StateView, new};
+use super::{LayerFiles, LayerOf, LayerWriter, Savepoint, StateColumns, StateView, new};
 use crate::error::{Error, Result, shown};
 use crate::model::{FileEntry, ImageKind, Manifest, Schema, StateEntry};
 use crate::storage::{LocalStore, Store};
