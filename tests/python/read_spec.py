@@ -849,7 +849,7 @@ def read_state(place, state, groups):
         found.append((layer, is_tombstones, rows, keys))
         layers.setdefault(layer, []).extend(keys)
         shown_file = {"path": file["path"], "rows": int(file["rows"]), "key_groups": file.get("key_groups")}
-        shown_file |= {member: file[member] for member in ("layer", "base") if member in file}
+        shown_file |= {member: file[member] for member in ("layer", "base", "touched") if member in file}
         if is_tombstones:
             tombstones.append(shown_file)
         else:
