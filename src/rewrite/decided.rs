@@ -294,6 +294,8 @@ impl Rewrite {
             _ if entry.is_layered() => Rung::Rows,
             Way::AsIs => Rung::AsIs,
             Way::Recipe(recipe) if recipe.changes_nothing() => Rung::Metadata,
+            // Chunks are put together of columns up to the values alone.
+            Way::Recipe(_) if file.touched => Rung::Rows,
             Way::Recipe(_) => Rung::Chunks,
             Way::Code(_) => Rung::Rows,
         }

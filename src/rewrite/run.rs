@@ -448,18 +448,21 @@ impl Mapping<'_> {
             values.push(made);
             kept.push((rows, piece));
         }
-        if !self.entry.is_layered() && kept.iter().all(|(rows, _)| rows.is_none()) {
+        let stays_as_it_lies = !self.entry.is_layered() && !columns.touched;
+        if stays_as_it_lies && kept.iter().all(|(rows, _)| rows.is_none()) {
             return Ok(Group::Assembled(with_values(columns, values)));
         }
         let mut batches = Vec::new();
         for (values, (kept, old)) in values.into_iter().zip(kept) {
-            let mut arrays: Vec<ArrayRef> = old.columns()[..old.num_columns() - 1].to_vec();
+            // Key group and key before the values, and the time behind them if there is one.
+            let mut arrays: Vec<ArrayRef> = old.columns().to_vec();
+            arrays.remove(columns.value_index());
             if let Some(kept) = kept {
                 for array in &mut arrays {
                     *array = filter(array, &kept).map_err(|error| self.failed(error))?;
                 }
             }
-            arrays.push(values);
+            arrays.insert(columns.value_index(), values);
             let batch =
                 RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))?;
             batches.extend((batch.num_rows() > 0).then_some(batch));
@@ -475,7 +478,7 @@ impl Mapping<'_> {
         rekey: Option<&Rekey>,
     ) -> Result<(ArrayRef, ArrayRef)> {
         let (values, kept) = self.values(columns, old)?;
-        let (old_keys, old_values) = (old.column(1), old.column(old.num_columns() - 1));
+        let (old_keys, old_values) = (old.column(1), old.column(columns.value_index()));
         let mut keys = match rekey {
             None => old_keys.clone(),
             Some(rekey) => rekey
@@ -490,7 +493,7 @@ impl Mapping<'_> {
 
     /// Makes new values of old ones; says which rows stay, unless all do.
     fn values(&self, columns: &StateColumns, old: &RecordBatch) -> Result<(ArrayRef, Option<BooleanArray>)> {
-        let values = old.column(old.num_columns() - 1);
+        let values = old.column(columns.value_index());
         let Some(map) = self.map else { return Ok((values.clone(), None)) };
         let keys = (columns.kind != StateKind::List).then(|| old.column(1));
         let mapped = map.map(keys, values).map_err(|failure| self.error(failure, keys, values))?;

@@ -66,6 +66,8 @@ fn sort_some(
         key,
         value: schema.data_type.clone(),
         max_parallelism: run.rewrite.max_parallelism,
+        // Rows that get new places count as touched when a job starts from them.
+        touched: false,
     };
     let collisions = Arc::new(Mutex::new(Collisions::default()));
     let parts = threads.get().min(usize::from(columns.max_parallelism.get()));

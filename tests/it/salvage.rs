@@ -201,6 +201,8 @@ const BROKEN: &[(&str, Kept, Kept)] = &[
     ("v1-time-of-day", Some((1, 1)), Some((1, 1))),
     ("v1-timer-in-wrong-group", Some((0, 3)), Some((0, 3))),
     ("v1-timers-without-time", None, None),
+    ("v1-times-not-there", Some((0, 6)), Some((0, 6))),
+    ("v1-times-of-a-list", None, None),
     ("v1-tombstone-of-a-row", Some((6, 2)), Some((6, 2))),
     ("v1-truncated-file", Some((0, 6)), Some((0, 6))),
     ("v1-type-too-deep", None, None),
@@ -294,6 +296,7 @@ fn a_timer_in_a_wrong_key_group_costs_nothing_but_itself() {
         key: Some(timer_key(DataType::String)),
         value: DataType::Unit,
         max_parallelism: pitlane::model::MaxParallelism::new(16).unwrap(),
+        touched: false,
     };
     let timer = |i: i64| {
         let fields =
