@@ -217,6 +217,34 @@ pub enum Error {
     #[error("operator `{operator}`: records for it cannot be sent to another process: {reason}")]
     Unencodable { operator: String, reason: String },
 
+    /// A list of hosts is not one that processes can find each other by.
+    #[error("{place}: found {found}, wanted {wanted}")]
+    Hosts { place: String, found: String, wanted: String },
+
+    /// Processes of the job did not come.
+    #[error("waited {} for {missing} in vain", seconds(*after_ms))]
+    PeersMissing { missing: String, after_ms: u64 },
+
+    /// A process has not in common with process 0 what all processes of a job must have in common.
+    #[error("{peer} has {what}: found {found}, wanted {wanted}")]
+    PeerDiffers { peer: String, what: String, found: String, wanted: String },
+
+    /// Another process of the job is gone.
+    #[error("{peer} is lost: {reason}")]
+    PeerLost { process: usize, peer: String, reason: String },
+
+    /// Another process of the job does not give a sign of life.
+    #[error("{peer} is silent: heard nothing of it for {}", seconds(*after_ms))]
+    PeerSilent { process: usize, peer: String, after_ms: u64 },
+
+    /// Another process of the job failed.
+    #[error("{peer} ended the attempt: {reason}")]
+    PeerFailed { process: usize, peer: String, reason: String, hint: Option<String> },
+
+    /// Another process of the job has heard nothing of this one, and has ended the attempt.
+    #[error("{by} gave this process up: it heard nothing of it for {}", seconds(*after_ms))]
+    GivenUpByPeer { by: String, after_ms: u64 },
+
     /// A user function failed.
     #[error("operator `{uid}` failed on key {key}")]
     UserFunction { uid: OperatorUid, key: String, source: BoxError },
@@ -283,6 +311,10 @@ pub enum JobProblem {
     BadState { uid: String, reason: String },
     #[error("`{to}` cannot have been `{from}`: {reason}")]
     BadRename { from: String, to: String, reason: String },
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 impl Error {
@@ -425,6 +457,26 @@ impl Error {
                     .to_owned()
             }
             Self::Undecodable { .. } => "run the same binary in all processes".to_owned(),
+            Self::Hosts { .. } => {
+                "give every process the same list, an address a line, and its own number, from 0".to_owned()
+            }
+            Self::PeersMissing { .. } => {
+                "start all processes of the list, each with `--hosts` and its own `--process`, where the others reach it"
+                    .to_owned()
+            }
+            Self::PeerDiffers { .. } => {
+                "run the same binary with the same options in all processes; nothing was changed".to_owned()
+            }
+            Self::PeerLost { .. } => {
+                "look at what that process has written; the job goes on from its last image when all are run again"
+                    .to_owned()
+            }
+            Self::PeerSilent { .. } | Self::GivenUpByPeer { .. } => {
+                "see whether that process hangs or cannot be reached; the job goes on from its last image when all are \
+                 run again"
+                    .to_owned()
+            }
+            Self::PeerFailed { hint, .. } => return hint.clone(),
             Self::Unencodable { .. } => {
                 "let the type be written and read by serde as a whole; what serde writes is what crosses between \
                  processes"

@@ -13,6 +13,6 @@ mod wire;
 pub use run_dir::{Endpoint, RunDir};
 pub use wire::{
     AttemptFailure, CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus, OperatorStatus,
-    PositionStatus, RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus, StateStatus,
-    StopRequest, VersionCount,
+    PositionStatus, ProcessStatus, RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus,
+    StateStatus, StopRequest, VersionCount,
 };

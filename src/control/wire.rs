@@ -76,7 +76,11 @@ pub struct JobStatus {
     pub attempt: u64,
     /// The process that answers.
     pub pid: u32,
+    /// In all processes together.
     pub workers: u32,
+    /// The processes in their order, if the job runs in several.
+    #[serde(default)]
+    pub processes: Vec<ProcessStatus>,
     pub state: RunState,
     pub started_ms: u64,
     /// The epoch that is under way.
@@ -121,6 +125,7 @@ impl JobStatus {
             attempt: 1,
             pid: std::process::id(),
             workers: 1,
+            processes: Vec::new(),
             state: RunState::Running,
             started_ms: 0,
             epoch: 1,
@@ -137,6 +142,16 @@ impl JobStatus {
             operators: Vec::new(),
         }
     }
+}
+
+/// One of the processes that a job runs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say all")]
+pub struct ProcessStatus {
+    /// Its address in the list of hosts.
+    pub host: String,
+    pub pid: u32,
+    pub workers: u32,
 }
 
 /// Whether a job goes on.

@@ -3,10 +3,10 @@
 use super::checkpoints::Checkpoints;
 use super::graph::Role;
 use super::job::Supervision;
-use super::meter::Meter;
+use super::meter::{Meter, Reading};
 use crate::control::{
-    CheckpointFailure, CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, RunState, SavepointDone,
-    SourceStatus, StateStatus, VersionCount,
+    CheckpointFailure, CheckpointStatus, JobStatus, OperatorStatus, PositionStatus, ProcessStatus, RunState,
+    SavepointDone, SourceStatus, StateStatus, VersionCount,
 };
 use crate::error::{Error, shown};
 use crate::migrate::OperatorDescription;
@@ -35,6 +35,8 @@ pub(crate) struct JobFacts {
     pub(crate) started_ms: u64,
     pub(crate) supervision: Supervision,
     pub(crate) meters: Arc<Vec<Meter>>,
+    /// All processes, with their addresses and process ids, if there are several.
+    pub(crate) processes: Vec<(String, u32)>,
 }
 
 /// What a running job tells of itself, shared with whoever answers for it.
@@ -43,6 +45,8 @@ pub(crate) struct Board {
     /// By which users name the running job.
     id: String,
     news: Mutex<News>,
+    /// What operators have done in other processes, by process.
+    elsewhere: Mutex<BTreeMap<usize, Vec<Reading>>>,
 }
 
 /// How many images a status tells of.
@@ -68,7 +72,7 @@ impl Board {
             last_failure: None,
             sources: Vec::new(),
         };
-        Self { facts, id, news: Mutex::new(news) }
+        Self { facts, id, news: Mutex::new(news), elsewhere: Mutex::default() }
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -111,11 +115,32 @@ impl Board {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads the meters of this process.
+    pub(crate) fn read(&self) -> Vec<Reading> {
+        self.facts.meters.iter().map(Meter::read).collect()
+    }
+
+    /// Notes what operators have done in another process.
+    pub(crate) fn read_elsewhere(&self, process: usize, readings: Vec<Reading>) {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).insert(process, readings);
+    }
+
+    /// Reads the meters of all processes, as far as they have told.
+    fn read_all(&self) -> Vec<Reading> {
+        let mut all = self.read();
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        for readings in elsewhere.values() {
+            all.iter_mut().zip(readings).for_each(|(reading, other)| reading.add(other));
+        }
+        all
+    }
+
     /// Returns how the job is.
     pub(crate) fn status(&self) -> JobStatus {
+        let readings = self.read_all();
         let (facts, news) = (&*self.facts, self.news());
         let operators = facts.operators.iter().enumerate().map(|(node, (uid, kind))| {
-            let reading = facts.meters[node].read();
+            let reading = &readings[node];
             let count = |n: i64| u64::try_from(n).unwrap_or(0);
             let keeps = |role: &Role| matches!(role, Role::Keyed | Role::Instance);
             let keeper = facts.parts.iter().find(|(id, role, _)| *id == node && keeps(role));
@@ -160,8 +185,13 @@ impl Board {
                 uid: operator.uid.clone(),
                 watermark_ms: last.and_then(SourceEntry::watermark_ms),
                 positions: positions.collect(),
-                splits: facts.meters[*node].read().splits,
+                splits: readings[*node].splits.clone(),
             }
+        });
+        let processes = facts.processes.iter().map(|(host, pid)| ProcessStatus {
+            host: host.clone(),
+            pid: *pid,
+            workers: (facts.workers / facts.processes.len()) as u32,
         });
         JobStatus {
             id: self.id.clone(),
@@ -171,6 +201,7 @@ impl Board {
             attempt: facts.job.attempt,
             pid: std::process::id(),
             workers: facts.workers as u32,
+            processes: processes.collect(),
             state: news.state,
             started_ms: facts.started_ms,
             epoch: news.epoch,

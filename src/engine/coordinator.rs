@@ -154,7 +154,7 @@ pub struct JobEnd {
 }
 
 /// Why an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndReason {
     /// The input was read to its end.
     Finished,

@@ -1,8 +1,8 @@
 //! How many records a worker may have under way to others: what keeps memory bounded when one of them is slow.
 //!
 //! Each sending worker has a limit of its own. What it sends counts until the receiving operator takes it in; a batch
-//! of a later epoch that waits in a stash counts too. Only sources heed the limit, and a source ends its epoch whether
-//! or not it may send: so whatever waits for an epoch to end never waits for credit.
+//! of an epoch that has not begun there counts too, also on an edge that stays on the worker. Only sources heed the limit,
+//! and a source ends its epoch whether or not it may send: so whatever waits for an epoch to end never waits for credit.
 //!
 //! A sender in another process is told in messages what was taken, some thousand records at a time.
 
@@ -33,7 +33,6 @@ impl Credits {
         Self { local: 0..workers, counts, tell_after: 0, tell: None }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "jobs of several processes come next"))]
     /// For so many workers in each of `processes`, of which this is the one with number `process`.
     pub(crate) fn of_process(process: usize, processes: usize, workers: usize, tell: Tell) -> Self {
         let counts = (0..workers * processes).map(|_| AtomicU64::new(0)).collect();

@@ -139,11 +139,15 @@ pub(crate) fn undecodable(error: impl std::fmt::Display) -> Error {
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     traits: BTreeMap<NodeId, Traits>,
+    /// By operator, the type of what it sends.
+    sent: Vec<&'static str>,
 }
 
 impl Graph {
-    pub(crate) fn add(&mut self, node: Node) -> NodeId {
+    /// Adds an operator that sends records of the type `sends`.
+    pub(crate) fn add(&mut self, node: Node, sends: &'static str) -> NodeId {
         self.nodes.push(node);
+        self.sent.push(sends);
         self.nodes.len() - 1
     }
 
@@ -220,6 +224,27 @@ impl Graph {
             Ok((uid, node.kind))
         };
         self.nodes.iter().enumerate().map(named).collect()
+    }
+
+    /// Says what each operator is, reads, keeps and sends: processes of one job must agree on it.
+    pub(crate) fn outline(&self, described: &[OperatorDescription]) -> Vec<String> {
+        let mut described = described.iter();
+        let line = |(id, (node, sends)): (NodeId, (&Node, &&str))| {
+            let reads = node.inputs.iter().map(|input| format!(" reads {}.{}", input.node, input.port));
+            let sides = node.sides.iter().map(|side| format!(" has the side output `{side}`"));
+            let operator = if node.role.has_part() { described.next() } else { None };
+            let keeps = operator.into_iter().flat_map(|operator| &operator.states).map(|state| {
+                let key = state.key.as_ref().map(|key| format!(" by {key}")).unwrap_or_default();
+                let steps =
+                    state.steps.iter().map(|step| format!(" {} from {}", step.name, step.from.version));
+                let (name, schema) = (&state.name, &state.schema);
+                let steps: String = steps.collect();
+                format!(" keeps `{name}` {}{key} {}{steps}", schema.version, schema.data_type)
+            });
+            let all: String = reads.chain(keeps).chain(sides).collect();
+            format!("{} `{}`{all} sends {sends}", node.kind, self.name(id))
+        };
+        self.nodes.iter().zip(&self.sent).enumerate().map(line).collect()
     }
 
     /// Returns the name of a node for messages: its uid, or what it is and where.

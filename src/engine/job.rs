@@ -1,13 +1,14 @@
 //! A job: what it is made of, and running it.
 
+use super::beginning::Beginning;
 use super::board::{Board, JobFacts};
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
-use super::coordinator::{Coordinator, Event, JobEnd};
+use super::cluster::{self, Cluster, Ending, Peers, Watch};
+use super::coordinator::{Coordinator, EndReason, Event, JobEnd};
 use super::credits::Credits;
 use super::explain::JobGraph;
 use super::graph::Graph;
-use super::history::{self, History};
 use super::meter::Meter;
 use super::now_ms;
 use super::restart::Restart;
@@ -15,25 +16,21 @@ use super::server::Server;
 use super::shared::Failure;
 use super::source_stream::SourceStream;
 use super::worker::{self, Attempt};
-use crate::connectors::{SinkContext, Source};
+use crate::connectors::Source;
 use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{JobDescription, Place, Rename, adopted, check_renames, lineage, plan_savepoint};
-use crate::model::{JobInfo, JobName, MaxParallelism, OperatorUid, StateName};
+use crate::migrate::{JobDescription, Place, Rename, check_renames, lineage};
+use crate::model::{JobName, MaxParallelism, OperatorUid, StateName};
 use crate::savepoint::Savepoint;
-use crate::storage::local_path;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use timely::communication::WorkerGuards;
-
-/// The branch of a job that was not forked.
-const MAIN: &str = "main";
 
 /// A streaming job.
 ///
@@ -56,13 +53,13 @@ const MAIN: &str = "main";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Job {
-    name: String,
-    release: String,
-    max_parallelism: MaxParallelism,
+    pub(super) name: String,
+    pub(super) release: String,
+    pub(super) max_parallelism: MaxParallelism,
     checkpoints: Checkpoints,
     restart: Restart,
     renames: Vec<(Named, Named)>,
-    graph: Rc<RefCell<Graph>>,
+    pub(super) graph: Rc<RefCell<Graph>>,
 }
 
 /// An operator's uid, and the name of one of its states if it is about that alone.
@@ -73,6 +70,8 @@ type Named = (String, Option<String>);
 pub struct RunOptions {
     /// The number of workers, threads of this process.
     pub workers: usize,
+    /// The processes that the job runs in, if it is more than this one; each has so many workers.
+    pub cluster: Option<Cluster>,
     /// The directory with the data of all jobs: checkpoints, savepoints, history.
     pub data_dir: PathBuf,
     /// Where the socket of the running job goes; nobody can ask the job anything without.
@@ -109,6 +108,7 @@ impl RunOptions {
     pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             workers: 1,
+            cluster: None,
             data_dir: data_dir.into(),
             run_dir: None,
             from: None,
@@ -125,6 +125,18 @@ impl RunOptions {
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
+    }
+
+    /// Runs in several processes, of which this is one.
+    #[must_use]
+    pub fn cluster(mut self, cluster: Cluster) -> Self {
+        self.cluster = Some(cluster);
+        self
+    }
+
+    /// Returns the number of workers of all processes.
+    pub(super) fn all_workers(&self) -> usize {
+        self.workers * self.cluster.as_ref().map_or(1, Cluster::processes)
     }
 
     /// Starts from a savepoint or checkpoint.
@@ -236,7 +248,7 @@ impl Job {
         &self.name
     }
 
-    fn problem(&self, problem: JobProblem) -> Error {
+    pub(super) fn problem(&self, problem: JobProblem) -> Error {
         Error::Job { job: self.name.clone(), problem }
     }
 
@@ -280,47 +292,21 @@ impl Job {
 
     /// Starts the job on threads of this process.
     ///
-    /// It goes on from `options.from` if that is given, else from its last committed image, else from nothing.
+    /// It goes on from `options.from` if that is given, else from its last committed image, else from nothing. With
+    /// other processes it waits for them; what process 0 was told of where to start from holds for all.
     ///
     /// # Errors
     ///
     /// What keeps it from starting, before anything is touched.
     pub fn start(self, options: &RunOptions) -> Result<JobHandle> {
         let mut description = self.describe()?;
-        description.workers = u32::try_from(options.workers).ok();
-        let data_dir = &options.data_dir;
-        let data_dir = local_path(data_dir).map_err(Error::io("open", crate::error::shown(data_dir)))?;
-        let root = data_dir.join(&self.name);
-        let mut history = History::open(&self.name, &root, MAIN)?;
-        let root = std::fs::canonicalize(&root).map_err(Error::io("open", crate::error::shown(&root)))?;
-        // Everything that can be refused is refused before the claim: a start that fails fences nobody off.
-        let chosen = self.choose(&history, options, &description)?;
-        let last_image = |history: &History| history.last_commit().map(|commit| history.image_of(commit));
-        let before = last_image(&history);
-        let attempt = history.claim(&self.release)?;
-        // A predecessor may have committed in between; what was looked at before need not be looked at again.
-        let restore = match last_image(&history) == before {
-            true => chosen,
-            false => self.choose(&history, options, &description)?,
-        };
-        let job = JobInfo {
-            name: description.job.clone(),
-            release: self.release.clone(),
-            branch: MAIN.to_owned(),
-            attempt,
-        };
-        let max_parallelism = restore.as_ref().map_or(self.max_parallelism, |s| s.manifest().max_parallelism);
-        self.check_workers(options.workers, max_parallelism)?;
+        let workers = options.all_workers();
+        description.workers = u32::try_from(workers).ok();
+        let (beginning, peers) = self.begin(options, &description)?;
+        let Beginning { job, root, restore, max_parallelism, start_epoch, history } = beginning;
+        let (attempt, leads) = (job.attempt, history.is_some());
         let graph = std::mem::take(&mut *self.graph.borrow_mut());
-        // The last committed epoch counts even if the job now starts from elsewhere: its output becomes visible.
-        let last = history
-            .open_last()
-            .or_else(|e| if restore.is_some() || options.fresh { Ok(None) } else { Err(e) })?;
-        let last = last.map(|last| adopted(&last, &description));
-        let last = last.filter(|last| restore.as_ref().is_none_or(|restore| restore.id() != last.id()));
-        recover_sinks(&graph, &job, restore.iter().chain(&last))?;
-        let meters: Arc<Vec<Meter>> =
-            Arc::new(graph.nodes.iter().map(|_| Meter::new(options.workers)).collect());
+        let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::new(workers)).collect());
         let migrations =
             restore.as_ref().map_or_else(Vec::new, |s| lineage(s.manifest(), s.id(), &description));
         let mut described = description.operators.into_iter();
@@ -333,7 +319,7 @@ impl Job {
             parent: restore.as_ref().map(|s| s.id().clone()),
             migrations,
             max_parallelism,
-            workers: options.workers,
+            workers,
             parts,
             operators,
             root,
@@ -341,12 +327,11 @@ impl Job {
             started_ms: now_ms(),
             supervision: options.supervision.clone(),
             meters: Arc::clone(&meters),
+            processes: peers.as_ref().map(Peers::processes).unwrap_or_default(),
         });
-        let last = history.last_commit().map_or(0, |c| c.epoch);
-        let start_epoch = 1 + restore.as_ref().map_or(0, |s| s.manifest().epoch.0).max(last);
         let endpoint = match &options.run_dir {
-            Some(dir) => Some(RunDir::at(dir).bind(&job.name, attempt)?),
-            None => None,
+            Some(dir) if leads => Some(RunDir::at(dir).bind(&job.name, attempt)?),
+            _ => None,
         };
         let id = endpoint.as_ref().map_or_else(|| format!("{}-{attempt}", self.name), |e| e.id().to_owned());
         let from = restore.as_ref().map(Savepoint::location);
@@ -354,15 +339,41 @@ impl Job {
         let (events, heard) = crossbeam_channel::unbounded();
         let failure = Arc::new(Failure::default());
         let board = Arc::new(Board::new(Arc::clone(&facts), id, start_epoch));
+        let credits = match &peers {
+            Some(peers) => peers.credits(options.workers),
+            None => Credits::of_one_process(options.workers),
+        };
+        let credits = Arc::new(credits);
+        let (peers, (builders, guards)) = match peers {
+            Some(peers) => {
+                let told = cluster::told(&self.name, &failure, &credits, &board, &events);
+                let (watch, builders) = peers.watch(options.workers, told)?;
+                (Some(watch), builders)
+            }
+            None => {
+                let threads = timely::CommunicationConfig::Process(options.workers).try_build();
+                (None, threads.map_err(|_| Error::Stopped { what: "the dataflow" })?)
+            }
+        };
         let server = match endpoint {
             Some(endpoint) => Some(Server::start(endpoint, Arc::clone(&board), events.clone())?),
             None => None,
         };
-        let coordinator =
-            Coordinator::new(facts, history, Arc::clone(&board), commands, Arc::clone(&failure), start_epoch);
+        let run: Box<dyn FnOnce() -> JobEnd + Send> = match (history, &peers) {
+            (Some(history), _) => {
+                let (board, failure) = (Arc::clone(&board), Arc::clone(&failure));
+                let coordinator = Coordinator::new(facts, history, board, commands, failure, start_epoch);
+                Box::new(move || coordinator.run(&heard))
+            }
+            (None, Some(watch)) => {
+                let (job, ask) = (self.name.clone(), watch.asker());
+                Box::new(move || cluster::follow(&heard, &job, ask))
+            }
+            (None, None) => return Err(Error::Stopped { what: "a process that follows nobody" }),
+        };
         let coordinator = std::thread::Builder::new()
             .name("pitlane-coordinator".to_owned())
-            .spawn(move || coordinator.run(&heard))
+            .spawn(run)
             .map_err(Error::io("start", "a thread"))?;
         let attempt = Attempt {
             graph,
@@ -370,68 +381,45 @@ impl Job {
             max_parallelism,
             restore,
             start_epoch,
-            credits: Arc::new(Credits::of_one_process(options.workers)),
+            credits,
             meters,
             failure: Arc::clone(&failure),
             clock: options.clock.clone(),
             commands: obeyed,
             events: events.clone(),
         };
-        let config = timely::Config::process(options.workers);
-        let workers = timely::execute(config, move |worker| worker::run(worker, &attempt));
-        let workers = workers.map_err(|_| Error::Stopped { what: "the dataflow" })?;
-        let (id, count) = (board.id(), options.workers);
+        let run = move |worker: &mut timely::worker::Worker| worker::run(worker, &attempt);
+        let running = timely::execute::execute_from(builders, guards, timely::WorkerConfig::default(), run);
+        let running = running.map_err(|_| Error::Stopped { what: "the dataflow" })?;
+        let id = board.id();
+        let on = match options.cluster.as_ref().map_or(1, Cluster::processes) {
+            1 => String::new(),
+            processes => format!(" in {processes} processes"),
+        };
         tracing::info!(
             job = self.name,
             id,
             release = self.release,
-            workers = count,
+            workers,
             epoch = start_epoch,
             from,
-            "job `{}`, release {}, runs as {id} on {count} worker{}, from {}",
+            "job `{}`, release {}, runs as {id} on {workers} worker{}{on}, from {}",
             self.name,
             self.release,
-            if count == 1 { "" } else { "s" },
+            if workers == 1 { "" } else { "s" },
             from.as_deref().unwrap_or("no state"),
         );
-        Ok(JobHandle { name: self.name, board, events, failure, coordinator, workers, server })
-    }
-
-    fn check_workers(&self, workers: usize, groups: MaxParallelism) -> Result<()> {
-        if workers == 0 || workers > usize::from(groups.get()) {
-            return Err(self.problem(JobProblem::TooManyWorkers { workers, groups: groups.get() }));
-        }
-        Ok(())
-    }
-
-    /// Finds the image to go on from, and refuses one that this release cannot take over.
-    fn choose(
-        &self,
-        history: &History,
-        options: &RunOptions,
-        description: &JobDescription,
-    ) -> Result<Option<Savepoint>> {
-        // An attempt that goes on for another one does not go back to where that one began.
-        let goes_on = options.supervision.first_attempt.is_some_and(|first| history.has_commit_since(first));
-        let mut found = match &options.from {
-            Some(path) if !goes_on => Some(Savepoint::open(path)?),
-            None if options.fresh && !goes_on => None,
-            _ => history.open_last()?,
-        };
-        match &mut found {
-            Some(savepoint) => {
-                plan_savepoint(savepoint, description, &options.drop_unmatched).to_result()?;
-                *savepoint = adopted(savepoint, description);
-                let claimed =
-                    savepoint.manifest().states().filter(|(o, _)| description.operator(&o.uid).is_some());
-                for (_, state) in claimed {
-                    savepoint.check_state(state)?;
-                }
-                self.check_workers(options.workers, savepoint.manifest().max_parallelism)?;
-            }
-            None => self.check_workers(options.workers, self.max_parallelism)?,
-        }
-        Ok(found)
+        Ok(JobHandle {
+            name: self.name,
+            board,
+            events,
+            failure,
+            coordinator,
+            workers: running,
+            leads,
+            peers,
+            server,
+        })
     }
 }
 
@@ -469,6 +457,9 @@ pub struct JobHandle {
     failure: Arc<Failure>,
     coordinator: JoinHandle<JobEnd>,
     workers: WorkerGuards<()>,
+    /// Whether the job is led from here.
+    leads: bool,
+    peers: Option<Watch>,
     server: Option<Server>,
 }
 
@@ -527,7 +518,15 @@ impl JobHandle {
         if self.workers.join().iter().any(std::result::Result::is_err) {
             self.failure.set(Error::Stopped { what: "a worker" });
         }
-        let end = self.coordinator.join().map_err(|_| Error::Stopped { what: "the coordinator" })?;
+        let mut end = self.coordinator.join().unwrap_or_else(|_| {
+            self.failure.set(Error::Stopped { what: "the coordinator" });
+            JobEnd { reason: EndReason::Cancelled, image: None }
+        });
+        if let Some(peers) = self.peers
+            && let Some(ending) = peers.end(self.leads.then(|| Ending::from(&end)))
+        {
+            end = ending.into();
+        }
         drop(self.server);
         self.failure.take().map_or(Ok(end), Err)
     }
@@ -577,25 +576,4 @@ impl Remote {
     pub(super) fn cancel(&self) {
         let _ = self.0.send(Event::Cancel);
     }
-}
-
-/// Makes the output of earlier attempts what those of the images say that are this branch's own.
-fn recover_sinks<'a>(
-    graph: &Graph,
-    job: &JobInfo,
-    images: impl Iterator<Item = &'a Savepoint>,
-) -> Result<()> {
-    let is_due = |image: &&Savepoint| {
-        history::is_own(image.manifest(), job.name.as_str(), &job.branch)
-            && !history::is_marked_committed(Path::new(&image.location()))
-    };
-    let due: Vec<Savepoint> = images.filter(is_due).cloned().collect();
-    for (_, node) in graph.parts() {
-        if let (Some(recover), Some(uid)) = (&node.recover, node.uid.as_ref().and_then(OperatorUid::new)) {
-            let (name, branch) = (job.name.clone(), job.branch.clone());
-            let context = SinkContext { job: name, branch, uid, attempt: job.attempt, partition: 0 };
-            recover(&context, &due)?;
-        }
-    }
-    Ok(())
 }

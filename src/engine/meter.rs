@@ -119,6 +119,22 @@ impl Meter {
     }
 }
 
+impl Reading {
+    /// Adds what the same operator has done in another process.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.records_in += other.records_in;
+        self.records_out += other.records_out;
+        self.late += other.late;
+        self.busy_ns += other.busy_ns;
+        self.held_ns += other.held_ns;
+        self.entries += other.entries;
+        self.unmigrated += other.unmigrated;
+        self.watermark_ms = self.watermark_ms.zip(other.watermark_ms).map(|(a, b)| a.min(b));
+        self.splits.extend(other.splits.iter().cloned());
+        self.splits.sort_by(|a, b| a.split.cmp(&b.split));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +147,15 @@ mod tests {
         assert_eq!(meter.read().watermark_ms, None);
         meter.mark(1, Mark::at(10));
         assert_eq!(meter.read().watermark_ms, Some(10), "the third belongs to another process");
+    }
+
+    #[test]
+    fn readings_of_two_processes_add_up_and_the_one_that_is_behind_holds_the_watermark_back() {
+        let mut one = Reading { records_in: 1, entries: -2, watermark_ms: Some(9), ..Reading::default() };
+        let two = Reading { records_in: 4, entries: 5, watermark_ms: Some(7), ..Reading::default() };
+        one.add(&two);
+        assert_eq!((one.records_in, one.entries, one.watermark_ms), (5, 3, Some(7)));
+        one.add(&Reading::default());
+        assert_eq!(one.watermark_ms, None);
     }
 }

@@ -8,12 +8,14 @@
 //! Schedule, sweep              which images, and how long  checkpoints.rs, sweep.rs
 //! Board, Meter                 what a running job tells    board.rs, meter.rs, metrics.rs
 //! image                        who writes the state        a thread beside each worker
+//! cluster, Credits             several processes           how they meet, agree, and end together
 //! server, entry                how it is spoken to         a local socket, and the job's own command line
 //! Restart                      when it is run again        restart.rs, entry/supervisor.rs
 //! ```
 
 mod aggregate;
 mod batch;
+mod beginning;
 mod board;
 mod broadcast_stream;
 mod checkpoints;
@@ -53,6 +55,7 @@ pub use aggregate::Aggregate;
 pub use broadcast_stream::{BroadcastConnected, BroadcastStream};
 pub use checkpoints::Checkpoints;
 pub use clock::Clock;
+pub use cluster::Cluster;
 pub use coordinator::{EndReason, JobEnd};
 pub use explain::JobGraph;
 pub use interval_join::JoinedStream;

@@ -1,4 +1,4 @@
-//! Operators on timely: epochs as timestamps, records of later epochs stashed, state complete at the frontier.
+//! Operators on timely: epochs as timestamps, records of later epochs wait, state is complete at the frontier.
 //!
 //! Each instance holds a capability for the epoch it is in, so that it may send at any time; once every
 //! input's frontier has passed the epoch, its records are all through: the operator closes the epoch, and the
@@ -12,7 +12,7 @@ use super::keyed::blamed;
 use super::operator::{Operator, Outbox, Watermarks, Work};
 use super::shared::Shared;
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +25,10 @@ use timely::dataflow::operators::generic::{InputHandleCore, OperatorInfo, Output
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::Activator;
+
+/// How long an operator takes records in at a time: commands, and the other operators of the worker, do not wait behind
+/// all that there is.
+const TURN: Duration = Duration::from_millis(5);
 
 pub(crate) type EpochStream<'scope> = Stream<'scope, u64, Batches>;
 
@@ -84,7 +88,7 @@ pub(crate) fn add_operator<'scope>(
         activator,
         epoch: start,
         capabilities: Vec::new(),
-        stash: BTreeMap::new(),
+        waiting: BTreeMap::new(),
         settled: start,
     };
     instance.out.advance(wiring.watermark_ms);
@@ -134,8 +138,8 @@ struct Instance {
     epoch: u64,
     /// For the current epoch, one an output; given up when there is nothing more to come.
     capabilities: Vec<Capability<u64>>,
-    /// Batches of epochs that have not begun here.
-    stash: BTreeMap<u64, Vec<(usize, Batch)>>,
+    /// By epoch, batches that were not taken in yet, each with the input that it came on.
+    waiting: BTreeMap<u64, VecDeque<(usize, Batch)>>,
     /// Epochs below this are known to be committed or aborted.
     settled: u64,
 }
@@ -161,33 +165,25 @@ impl Instance {
 
     fn step(&mut self, inputs: &mut [Box<dyn Pull>], frontiers: &[MutableAntichain<u64>]) -> Result<()> {
         self.settle()?;
-        let mut result = Ok(());
         for (index, input) in inputs.iter_mut().enumerate() {
-            input.pull(&mut |epoch, batch| {
-                self.shared.meters[self.node].records_in.fetch_add(batch.len() as u64, Relaxed);
-                if epoch == self.epoch {
-                    if result.is_ok() {
-                        result = self.receive(index, batch);
-                    }
-                } else {
-                    self.stash.entry(epoch).or_default().push((index, batch));
-                }
-            });
+            input.pull(&mut |epoch, batch| self.arrived(index, epoch, batch));
         }
-        result?;
-        let over = frontiers.iter().all(MutableAntichain::is_empty);
-        while !over && frontiers.iter().all(|f| !f.less_equal(&self.epoch)) {
-            self.close_epoch()?;
-        }
-        if over {
+        if frontiers.iter().all(MutableAntichain::is_empty) {
             self.send()?;
             self.capabilities.clear();
             return Ok(());
         }
+        let turn = Instant::now();
+        let mut is_through = self.receive_waiting(turn)?;
+        while is_through && frontiers.iter().all(|f| !f.less_equal(&self.epoch)) {
+            self.close_epoch()?;
+            is_through = self.receive_waiting(turn)?;
+        }
         let next_tick = self.operator.tick(self.shared.clock.now_ms(), &mut self.out)?;
         let work = self.imaging(|operator, tasks| operator.work(tasks))?;
         self.send()?;
-        match work.or(next_tick.map_or(Work::Done, Work::Wait)) {
+        let backlog = if is_through { Work::Done } else { Work::More };
+        match backlog.or(work).or(next_tick.map_or(Work::Done, Work::Wait)) {
             Work::Done => {}
             Work::More => self.activator.activate(),
             Work::Wait(delay) => self.activator.activate_after(delay),
@@ -200,21 +196,59 @@ impl Instance {
         self.settle()?;
         self.send()?;
         let order = self.shared.order(self.epoch);
+        self.waiting.remove(&self.epoch);
         self.epoch += 1;
         self.imaging(|operator, tasks| operator.close(&order, tasks))?;
         self.capabilities.iter_mut().for_each(|capability| capability.downgrade(&self.epoch));
-        for (input, batch) in self.stash.remove(&self.epoch).unwrap_or_default() {
-            self.receive(input, batch)?;
+        if let Some(batches) = self.waiting.get(&self.epoch)
+            && !self.exchanged
+        {
+            let records = batches.iter().map(|(_, batch)| batch.len() as u64).sum();
+            self.shared.credits.taken(self.shared.worker, records);
+            self.shared.waits(records);
         }
         Ok(())
     }
 
-    fn receive(&mut self, input: usize, batch: Batch) -> Result<()> {
-        if self.exchanged {
-            if batch.from as usize >= self.shared.peers {
-                return Err(undecodable(format_args!("found a batch from worker {}", batch.from)));
+    fn arrived(&mut self, input: usize, epoch: u64, batch: Batch) {
+        let records = batch.len() as u64;
+        self.shared.meters[self.node].records_in.fetch_add(records, Relaxed);
+        if !self.exchanged {
+            match epoch == self.epoch {
+                true => self.shared.waits(records),
+                // A fast source would fill the edge without end while it is an epoch ahead of another worker.
+                false => self.shared.credits.sent(self.shared.worker, records),
             }
-            self.shared.credits.taken(batch.from as usize, batch.len() as u64);
+        }
+        self.waiting.entry(epoch).or_default().push_back((input, batch));
+    }
+
+    /// Takes in batches of the current epoch until the turn is over; returns whether there are no more.
+    ///
+    /// What other workers send is not taken in while there is much to do for what was taken in before: their credit is what
+    /// keeps them from sending more.
+    fn receive_waiting(&mut self, turn: Instant) -> Result<bool> {
+        let epoch = self.epoch;
+        if self.exchanged && self.shared.is_behind() {
+            return Ok(self.waiting.get(&epoch).is_none_or(VecDeque::is_empty));
+        }
+        while let Some((input, batch)) = self.waiting.get_mut(&epoch).and_then(VecDeque::pop_front) {
+            self.receive(input, batch)?;
+            if turn.elapsed() > TURN {
+                return Ok(self.waiting.get(&epoch).is_none_or(VecDeque::is_empty));
+            }
+        }
+        Ok(true)
+    }
+
+    fn receive(&mut self, input: usize, batch: Batch) -> Result<()> {
+        let records = batch.len() as u64;
+        if !self.exchanged {
+            self.shared.waits_no_more(records);
+        } else if batch.from as usize >= self.shared.peers {
+            return Err(undecodable(format_args!("found a batch from worker {}", batch.from)));
+        } else {
+            self.shared.credits.taken(batch.from as usize, records);
         }
         if let Some(records) = batch.records {
             self.operator.receive(input, records, &mut self.out)?;
@@ -343,7 +377,7 @@ pub(crate) fn add_source<'scope>(
                 if let Some(since) = held_since.take() {
                     meter.held(began - since);
                 }
-                if shared.out_of_credit() {
+                if shared.out_of_credit() || shared.is_behind() {
                     held_since = Some(began);
                     return Ok(Work::Wait(Duration::from_micros(100)));
                 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use timely::scheduling::Activator;
 
@@ -26,6 +26,9 @@ pub(crate) enum Command {
     /// There is nothing more to come.
     Finish,
 }
+
+/// The most records that wait within a worker, but for what one turn of an operator adds.
+const MOST_WAITING: u64 = 64 * 1024;
 
 /// What one worker shares among its operators.
 pub(crate) struct Shared {
@@ -45,6 +48,8 @@ pub(crate) struct Shared {
     draining: Cell<bool>,
     stopping: Cell<bool>,
     settled: RefCell<Vec<(usize, u64)>>,
+    /// Records on edges within the worker that can be taken in and were not yet.
+    waiting: Cell<u64>,
     /// Sources that have more to read.
     open_inputs: Cell<usize>,
     /// How long an image has held up this step of the worker, and the worst step since it was asked.
@@ -79,6 +84,7 @@ impl Shared {
             draining: Cell::new(false),
             stopping: Cell::new(false),
             settled: RefCell::default(),
+            waiting: Cell::new(0),
             open_inputs: Cell::new(0),
             stalls: Cell::default(),
             failure,
@@ -160,6 +166,23 @@ impl Shared {
         self.credits.are_used_up(self.worker)
     }
 
+    /// Counts records that wait on an edge within the worker.
+    pub(crate) fn waits(&self, records: u64) {
+        self.waiting.set(self.waiting.get() + records);
+    }
+
+    /// Counts records that were taken in from an edge within the worker.
+    pub(crate) fn waits_no_more(&self, records: u64) {
+        self.waiting.set(self.waiting.get() - records);
+    }
+
+    /// Returns whether operators of this worker are to do more of what there is before others give them more.
+    ///
+    /// Never so for long: whoever has records that count here takes them in, whatever others wait for.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.waiting.get() > MOST_WAITING
+    }
+
     /// Counts a source that has something to read.
     pub(crate) fn input_opened(&self) {
         self.open_inputs.set(self.open_inputs.get() + 1);
@@ -209,19 +232,42 @@ impl Shared {
 }
 
 /// The first error of an attempt, which ends it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Failure {
     is_set: AtomicBool,
-    error: Mutex<Option<Error>>,
+    first: Mutex<First>,
 }
+
+#[derive(Default)]
+struct First {
+    error: Option<Error>,
+    watchers: Vec<Watcher>,
+}
+
+/// Hears of the first error.
+type Watcher = Box<dyn Fn(&Error) + Send>;
 
 impl Failure {
     /// Keeps `error` if it is the first: what follows from it would only hide it.
     pub(crate) fn set(&self, error: Error) {
-        let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.first();
         if !self.is_set.swap(true, Relaxed) {
-            *first = Some(error);
+            first.watchers.iter().for_each(|watcher| watcher(&error));
+            first.error = Some(error);
         }
+    }
+
+    /// Lets `watcher` hear of the first error, at once if there is one.
+    pub(crate) fn on_set(&self, watcher: impl Fn(&Error) + Send + 'static) {
+        let mut first = self.first();
+        if let Some(error) = &first.error {
+            watcher(error);
+        }
+        first.watchers.push(Box::new(watcher));
+    }
+
+    fn first(&self) -> MutexGuard<'_, First> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_set(&self) -> bool {
@@ -229,6 +275,6 @@ impl Failure {
     }
 
     pub(crate) fn take(&self) -> Option<Error> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.first().error.take()
     }
 }

@@ -42,7 +42,7 @@ impl<T> Stream<T> {
 
 impl<T: Record> Stream<T> {
     pub(super) fn add(graph: &Rc<RefCell<Graph>>, node: Node) -> Self {
-        let node = graph.borrow_mut().add(node);
+        let node = graph.borrow_mut().add(node, std::any::type_name::<T>());
         Self { graph: Rc::clone(graph), output: Output { node, port: 0 }, item: PhantomData }
     }
 

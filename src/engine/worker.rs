@@ -7,16 +7,18 @@ use super::batch::{BEFORE_ALL, NONE_HELD};
 use super::clock::Clock;
 use super::coordinator::{Event, Report};
 use super::credits::Credits;
-use super::graph::{Graph, OpenContext, Opened, Role};
+use super::graph::{Graph, OpenContext, Opened, Role, undecodable};
 use super::image::{ImageThread, Outcome};
 use super::meter::Meter;
-use super::runtime::{EpochStream, Wiring, add_operator, add_source};
+use super::runtime::{EpochStream, Wiring, add_operator, add_source, text_of};
 use super::shared::{Command, Failure, Shared};
 use crate::error::{Error, Result};
 use crate::model::{JobInfo, MaxParallelism, OperatorUid, SourceEntry};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::{Receiver, Sender};
+use serde::Serialize;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +49,14 @@ pub(crate) struct Attempt {
 /// Runs the attempt on one worker, until it ends or fails.
 pub(crate) fn run(worker: &mut Worker, attempt: &Attempt) {
     let _worker = tracing::info_span!("worker", worker = worker.index()).entered();
-    if let Err(error) = try_run(worker, attempt) {
+    let thread = std::thread::current();
+    attempt.failure.on_set(move |_| thread.unpark());
+    let ran = catch_unwind(AssertUnwindSafe(|| try_run(worker, attempt)));
+    let ran = ran.unwrap_or_else(|panic| {
+        let (operator, message) = ("the dataflow".to_owned(), text_of(&*panic));
+        Err(Error::Panic { operator, key: None, message })
+    });
+    if let Err(error) = ran {
         attempt.failure.set(error);
     }
     if attempt.failure.is_set() {
@@ -55,7 +64,7 @@ pub(crate) fn run(worker: &mut Worker, attempt: &Attempt) {
             worker.drop_dataflow(dataflow);
         }
     }
-    if worker.index() == 0 {
+    if worker.index() == attempt.credits.local().start {
         // The coordinator may have ended already.
         let _ = attempt.events.send(Event::Over);
     }
@@ -115,6 +124,10 @@ fn try_run(worker: &mut Worker, attempt: &Attempt) -> Result<()> {
         control.report(reports);
     }
     control.close();
+    // Until all workers have closed theirs: whoever leaves before would take others' last words with it.
+    while worker.has_dataflows() && !attempt.failure.is_set() {
+        worker.step_or_park(Some(NAP));
+    }
     Ok(())
 }
 
@@ -179,9 +192,12 @@ fn source_watermark_ms(savepoint: &Savepoint, uid: &OperatorUid) -> i64 {
 type Messages<T> = InputHandle<u64, CapacityContainerBuilder<Vec<T>>>;
 
 /// The control dataflow, as one worker sees it.
+///
+/// Messages are bytes in a form that describes itself: schemas leave out what they do not have, and the runtime's own
+/// encoding between processes has no names by which that would show.
 struct Control {
-    commands: Option<Messages<Command>>,
-    reports: Option<Messages<Report>>,
+    commands: Option<Messages<Vec<u8>>>,
+    reports: Option<Messages<Vec<u8>>>,
     heard: Rc<RefCell<Vec<Report>>>,
 }
 
@@ -191,10 +207,17 @@ impl Control {
         let heard: Rc<RefCell<Vec<Report>>> = Rc::default();
         let (obeying, hearing) = (Rc::clone(shared), Rc::clone(&heard));
         let (commands, reports) = worker.dataflow::<u64, _, _>(|scope| {
-            let (commands, told) = scope.new_input::<Vec<Command>>();
-            told.broadcast().inspect(move |command| obeying.obey(command.clone()));
-            let (reports, sent) = scope.new_input::<Vec<Report>>();
-            sent.exchange(|_| 0).inspect(move |report| hearing.borrow_mut().push(report.clone()));
+            let (commands, told) = scope.new_input::<Vec<Vec<u8>>>();
+            let failing = Rc::clone(&obeying);
+            told.broadcast().inspect(move |command| match rmp_serde::from_slice(command) {
+                Ok(command) => obeying.obey(command),
+                Err(error) => obeying.fail(undecodable(error)),
+            });
+            let (reports, sent) = scope.new_input::<Vec<Vec<u8>>>();
+            sent.exchange(|_| 0).inspect(move |report| match rmp_serde::from_slice(report) {
+                Ok(report) => hearing.borrow_mut().push(report),
+                Err(error) => failing.fail(undecodable(error)),
+            });
             (commands, reports)
         });
         Self { commands: (index == 0).then_some(commands), reports: Some(reports), heard }
@@ -202,13 +225,13 @@ impl Control {
 
     fn command(&mut self, commands: impl Iterator<Item = Command>) {
         if let Some(input) = &mut self.commands {
-            commands.for_each(|command| send(input, command));
+            commands.for_each(|command| send(input, &command));
         }
     }
 
     fn report(&mut self, reports: Vec<Report>) {
         if let Some(input) = &mut self.reports {
-            reports.into_iter().for_each(|report| send(input, report));
+            reports.iter().for_each(|report| send(input, report));
         }
     }
 
@@ -223,8 +246,9 @@ impl Control {
 }
 
 /// Sends at once: only when time advances does an exchange let go of a batch that is not full.
-fn send<T: Clone + 'static>(input: &mut Messages<T>, message: T) {
-    input.send(message);
+fn send(input: &mut Messages<Vec<u8>>, message: &impl Serialize) {
+    let bytes = rmp_serde::to_vec_named(message);
+    input.send(bytes.expect("what is told and reported is made of plain values"));
     let next = input.time() + 1;
     input.advance_to(next);
 }

@@ -41,6 +41,8 @@ mod changes;
 mod checkpoints;
 mod cli;
 mod cli_jobs;
+#[cfg(feature = "engine")]
+mod cluster;
 mod columns;
 mod consolidate;
 mod crash;

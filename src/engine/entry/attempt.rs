@@ -34,18 +34,28 @@ pub(super) fn run(job: Job, options: &RunOptions, told: Told) -> u8 {
     let mut has_started = false;
     match try_run(job, options, line.as_ref(), obeyed, &mut has_started) {
         Ok(()) => exit::DONE,
-        Err(error) => {
-            let status = exit::status_of(&error, has_started);
-            if let Some(line) = &line {
-                line.say(&News::Failed {
-                    failure: AttemptFailure { at_ms: now_ms(), error: with_causes(&error) },
-                    hint: error.hint(),
-                });
-            }
-            log::report(&name, &error);
-            status
-        }
+        Err(error) => fail(&name, &error, exit::status_of(&error, has_started), line.as_ref()),
     }
+}
+
+/// Tells that the job cannot be started; returns the exit status.
+pub(super) fn refuse(name: &str, error: &Error, told: &Told) -> u8 {
+    let line = match told {
+        Told::Nobody => None,
+        Told::Launcher(line) | Told::Supervisor(line, _) => Some(line),
+    };
+    fail(name, error, exit::status_of(error, false), line)
+}
+
+fn fail(name: &str, error: &Error, status: u8, line: Option<&Line>) -> u8 {
+    if let Some(line) = line {
+        line.say(&News::Failed {
+            failure: AttemptFailure { at_ms: now_ms(), error: with_causes(error) },
+            hint: error.hint(),
+        });
+    }
+    log::report(name, error);
+    status
 }
 
 fn try_run(

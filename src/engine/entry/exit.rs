@@ -5,8 +5,12 @@ use crate::error::Error;
 pub(super) const DONE: u8 = 0;
 /// It could not be started, and will not until something is changed.
 pub(super) const REFUSED: u8 = 2;
+/// Another process of the job failed, or is lost.
+pub(super) const PEER_FAILED: u8 = 70;
 /// A newer attempt has taken over.
 pub(super) const FENCED: u8 = 71;
+/// Another process of the job did not come, or hangs.
+pub(super) const PEER_SILENT: u8 = 72;
 /// It failed, while it ran or for want of something that may come back.
 pub(super) const FAILED: u8 = 73;
 /// Somebody insisted, as a shell says it of a program that SIGINT has ended.
@@ -16,6 +20,8 @@ pub(super) const KILLED: u8 = 130;
 pub(super) fn status_of(error: &Error, has_started: bool) -> u8 {
     match error {
         Error::Fenced { .. } => FENCED,
+        Error::PeerLost { .. } | Error::PeerFailed { .. } => PEER_FAILED,
+        Error::PeerSilent { .. } | Error::GivenUpByPeer { .. } | Error::PeersMissing { .. } => PEER_SILENT,
         error if has_started || may_pass(error) => FAILED,
         _ => REFUSED,
     }

@@ -20,6 +20,7 @@ use self::attempt::Told;
 use self::line::{Line, Parent, Wish};
 use self::log::LogFormat;
 use super::clock::Clock;
+use super::cluster::Cluster;
 use super::job::{Job, RunOptions, Supervision};
 use super::restart::Restart;
 use crate::control::RunDir;
@@ -80,10 +81,12 @@ enum GraphForm {
     ./job run\n  \
     ./job run --restart fixed,delay=10s,attempts=5\n  \
     ./job run --detach --workers 3 --from pitlane-data/flights/savepoints/0000000004-a0001\n  \
-    ./job run --drop-unmatched old-operator\n\n\
+    ./job run --drop-unmatched old-operator\n  \
+    ./job run --hosts hosts.txt --process 0\n\n\
     Signals: SIGTERM and SIGINT end the job after a last checkpoint, a second one ends it at once.\n\n\
     Exit status: 0 it has ended, or was stopped or cancelled; 2 it could not be started; 73 it failed;\n\
-    71 a newer attempt has taken over; with a supervisor that of the last attempt.")]
+    71 a newer attempt has taken over; 70 another of its processes failed or is lost; 72 one did not come or hangs;\n\
+    with a supervisor that of the last attempt.")]
 struct RunArgs {
     /// The savepoint or checkpoint to start from
     #[arg(long, value_name = "SAVEPOINT")]
@@ -103,6 +106,22 @@ struct RunArgs {
     /// Leave behind the state of an operator that this release does not have; may be given several times
     #[arg(long, value_name = "UID", value_parser = uid)]
     drop_unmatched: Vec<OperatorUid>,
+    /// Run in several processes: a file with the address of each, host:port, one a line; all get the same file
+    ///
+    /// Process 0 leads, and its --from, --fresh and --drop-unmatched count. All processes run the same binary with the
+    /// same number of workers and see the same files. They speak TCP without encryption or passwords: use addresses
+    /// that nobody else reaches.
+    #[arg(long, value_name = "FILE", requires = "process")]
+    hosts: Option<PathBuf>,
+    /// Which line of the hosts file this process is, counted from 0
+    #[arg(long, value_name = "NUMBER", requires = "hosts")]
+    process: Option<usize>,
+    /// End the attempt if nothing is heard of another process for so long
+    #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "hosts")]
+    peer_timeout_ms: u64,
+    /// Wait so long until all processes are there
+    #[arg(long, value_name = "MS", default_value_t = 60_000, requires = "hosts")]
+    join_timeout_ms: u64,
     /// Take a checkpoint every so many milliseconds, instead of what the job says
     #[arg(long, value_name = "MS")]
     checkpoint_interval_ms: Option<u64>,
@@ -203,7 +222,7 @@ impl RunArgs {
                 let mut wishes = heard.hear::<Wish>();
                 let Some(Wish::Begin(supervision)) = wishes.next() else { return exit::FAILED };
                 let told = Told::Supervisor(line, Box::new(wishes));
-                return attempt::run(job, &self.options(supervision), told);
+                return self.attempt(job, supervision, told);
             }
             Some((Parent::Launcher, line)) => {
                 detach::leave_session();
@@ -216,13 +235,32 @@ impl RunArgs {
             return supervisor::run(job.name(), restart, launcher.as_ref());
         }
         let told = launcher.map_or(Told::Nobody, Told::Launcher);
-        attempt::run(job, &self.options(Supervision::default()), told)
+        self.attempt(job, Supervision::default(), told)
     }
 
-    fn options(self, supervision: Supervision) -> RunOptions {
+    fn attempt(self, job: Job, supervision: Supervision, told: Told) -> u8 {
+        let name = job.name().to_owned();
+        match self.options(supervision) {
+            Ok(options) => attempt::run(job, &options, told),
+            Err(error) => attempt::refuse(&name, &error, &told),
+        }
+    }
+
+    /// Returns the processes that the job is to run in, if it is more than this one.
+    fn cluster(&self) -> Result<Option<Cluster>> {
+        let Some((hosts, process)) = self.hosts.as_ref().zip(self.process) else { return Ok(None) };
+        let cluster = Cluster::from_file(hosts, process)?
+            .peer_timeout(Duration::from_millis(self.peer_timeout_ms))
+            .join_timeout(Duration::from_millis(self.join_timeout_ms));
+        Ok(Some(cluster))
+    }
+
+    fn options(self, supervision: Supervision) -> Result<RunOptions> {
+        let cluster = self.cluster()?;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        RunOptions {
+        Ok(RunOptions {
             workers: self.workers.map_or(cores, NonZeroUsize::get),
+            cluster,
             data_dir: self.data,
             run_dir: Some(self.run_dir.unwrap_or_else(|| RunDir::locate().path().to_owned())),
             from: self.from,
@@ -231,6 +269,6 @@ impl RunArgs {
             checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
             supervision,
             clock: Clock::system(),
-        }
+        })
     }
 }
