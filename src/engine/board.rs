@@ -2,6 +2,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::graph::Role;
+use super::history::History;
 use super::job::Supervision;
 use super::meter::{Meter, Reading};
 use crate::control::{
@@ -13,7 +14,7 @@ use crate::migrate::OperatorDescription;
 use crate::model::{
     ImageKind, JobInfo, Manifest, MaxParallelism, MigrationRecord, OperatorUid, SavepointId, SourceEntry,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,6 +78,18 @@ impl Board {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Says what an error came of: a newer attempt takes files away from under this one.
+    pub(crate) fn cause(&self, error: Error) -> Error {
+        if !matches!(error, Error::Io { .. } | Error::PeerFailed { .. } | Error::PeerLost { .. }) {
+            return error;
+        }
+        let JobInfo { name, branch, attempt, .. } = &self.facts.job;
+        match History::open(name.as_str(), &self.facts.root, branch).map(|history| history.last_attempt()) {
+            Ok(by) if by > *attempt => Error::Fenced { job: name.to_string(), attempt: *attempt, by },
+            _ => error,
+        }
     }
 
     pub(crate) fn is(&self, state: RunState) {

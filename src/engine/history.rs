@@ -140,8 +140,12 @@ impl History {
         if let Err(error) = self.read_new() {
             return error;
         }
-        let by = self.entries.iter().map(|(_, entry)| entry.attempt()).max().unwrap_or(0);
-        Error::Fenced { job: self.job.clone(), attempt: self.attempt, by }
+        Error::Fenced { job: self.job.clone(), attempt: self.attempt, by: self.last_attempt() }
+    }
+
+    /// Returns the number of the newest attempt, 0 if there was none.
+    pub(crate) fn last_attempt(&self) -> u64 {
+        self.entries.iter().map(|(_, entry)| entry.attempt()).max().unwrap_or(0)
     }
 
     /// Returns whether an entry is of this image.

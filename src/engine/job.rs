@@ -528,7 +528,7 @@ impl JobHandle {
             end = ending.into();
         }
         drop(self.server);
-        self.failure.take().map_or(Ok(end), Err)
+        self.failure.take().map_or(Ok(end), |error| Err(self.board.cause(error)))
     }
 
     /// As [`wait`](Self::wait), for a process that ends with the job: does not wait for long, once the job has failed,

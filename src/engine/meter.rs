@@ -127,8 +127,11 @@ impl Reading {
         self.late += other.late;
         self.busy_ns += other.busy_ns;
         self.held_ns += other.held_ns;
-        self.entries += other.entries;
-        self.unmigrated += other.unmigrated;
+        for (name, theirs) in &other.states {
+            let state = self.states.entry(name.clone()).or_default();
+            state.entries += theirs.entries;
+            theirs.unmigrated.iter().for_each(|(v, n)| *state.unmigrated.entry(*v).or_default() += n);
+        }
         self.watermark_ms = self.watermark_ms.zip(other.watermark_ms).map(|(a, b)| a.min(b));
         self.splits.extend(other.splits.iter().cloned());
         self.splits.sort_by(|a, b| a.split.cmp(&b.split));
@@ -151,10 +154,15 @@ mod tests {
 
     #[test]
     fn readings_of_two_processes_add_up_and_the_one_that_is_behind_holds_the_watermark_back() {
-        let mut one = Reading { records_in: 1, entries: -2, watermark_ms: Some(9), ..Reading::default() };
-        let two = Reading { records_in: 4, entries: 5, watermark_ms: Some(7), ..Reading::default() };
-        one.add(&two);
-        assert_eq!((one.records_in, one.entries, one.watermark_ms), (5, 3, Some(7)));
+        let reading = |records_in, entries, watermark_ms| {
+            let state = StateReading { entries, unmigrated: BTreeMap::from([(1, 1)]) };
+            let states = BTreeMap::from([("count".to_owned(), state)]);
+            Reading { records_in, states, watermark_ms: Some(watermark_ms), ..Reading::default() }
+        };
+        let mut one = reading(1, -2, 9);
+        one.add(&reading(4, 5, 7));
+        assert_eq!((one.records_in, one.watermark_ms), (5, Some(7)));
+        assert_eq!(one.states["count"], StateReading { entries: 3, unmigrated: BTreeMap::from([(1, 2)]) });
         one.add(&Reading::default());
         assert_eq!(one.watermark_ms, None);
     }
