@@ -17,6 +17,7 @@ mod settings;
 mod sink;
 mod sparse;
 mod type_json;
+mod weight;
 
 pub use columns::StateColumns;
 pub use manifest::{FORMAT, Sealed, parse, seal};

@@ -5,6 +5,7 @@
 use super::chunks::{chunk_hasher, page_hash};
 use super::parquet_open::{Leaf, ParquetFile, guarded, read_range};
 use super::sparse::Sparse;
+use super::weight::{MAX_WEIGHT, weight_of_pages};
 use crate::error::{Error, Result};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -118,6 +119,7 @@ impl ParquetFile {
             Wanted::All if left == all => self.read_whole(index)?,
             wanted => self.read_parts(index, rows, left == all, wanted)?,
         };
+        self.check_weight(index, &parts)?;
         let (bytes, mask) = (Sparse::new(self.source.size(), parts), self.mask(wanted));
         let reader = guarded(&self.path, &format!("row group {index}"), || {
             let mut builder =
@@ -198,6 +200,23 @@ impl ParquetFile {
         let bytes = self.read(self.groups[index].leaves[leaf].bytes.clone())?;
         self.check_chunk(index, leaf, &bytes)?;
         Ok(bytes)
+    }
+
+    /// Refuses pages that are not worth the room that they ask for (clause PQ-12).
+    fn check_weight(&self, index: usize, parts: &[(u64, Bytes)]) -> Result<()> {
+        let mut sum = 0_u64;
+        for (start, bytes) in parts {
+            let weight = weight_of_pages(bytes).ok_or_else(|| {
+                let found = format!("row group {index}, bytes at {start} that are no pages");
+                self.damage(found, "pages, one behind the other".to_owned())
+            })?;
+            sum = sum.saturating_add(weight);
+        }
+        if sum > MAX_WEIGHT {
+            let found = format!("row group {index} with pages that weigh {sum}");
+            return Err(self.damage(found, format!("a weight of at most {MAX_WEIGHT} (clause PQ-12)")));
+        }
+        Ok(())
     }
 
     fn check_chunk(&self, index: usize, leaf: usize, bytes: &[u8]) -> Result<()> {

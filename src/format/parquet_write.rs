@@ -9,6 +9,7 @@ use super::key_column::RowOrder;
 use super::memory::{array_bytes, too_large};
 use super::settings::{parquet_schema, properties};
 use super::sink::Sink;
+use super::weight::{MAX_WEIGHT, weight, weight_in_memory};
 use crate::error::{Error, Result};
 use crate::model::text::cut;
 use crate::model::{
@@ -30,8 +31,9 @@ pub(super) const MAX_GROUP_ROWS: usize = 1 << 20;
 /// The size of a row group that ends it inside of a key group: encoded, as far as that is known. It is held in memory
 /// until the row group is complete, and is what bounds the memory of a writer.
 const MAX_GROUP_BYTES: usize = 32 << 20;
-/// The same in memory; far below 2 GiB, beyond which one Arrow array could not hold all text of a row group.
-const MAX_GROUP_MEMORY: usize = 256 << 20;
+/// The weight of a row group that ends it too, half of what the format allows: what pages weigh in the end is not known
+/// to the byte before they are written. It is far below 2 GiB, beyond which one Arrow array could not hold all text.
+const MAX_GROUP_WEIGHT: u64 = MAX_WEIGHT / 2;
 /// What goes to the encoders in one piece: a page does not end inside of one.
 const PIECE_ROWS: usize = 16 << 10;
 const PIECE_MEMORY: usize = 8 << 20;
@@ -108,7 +110,7 @@ pub(crate) struct ParquetWriter<W: Write + Send> {
 struct OpenGroup {
     writers: Vec<ArrowColumnWriter>,
     rows: usize,
-    memory: usize,
+    weight: u64,
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
@@ -235,6 +237,12 @@ impl<W: Write + Send> ParquetWriter<W> {
         Error::Rows { path: self.path.clone(), found, wanted }
     }
 
+    /// Says of a row that no reader would make room for it.
+    fn too_heavy(&self, weight: u64) -> Error {
+        let wanted = format!("at most {MAX_WEIGHT}: a byte each, and 8 for each value in it (clause PQ-12)");
+        self.refuse(format!("a row with the weight {weight}"), wanted)
+    }
+
     /// Checks that the batch has the columns of the file: the library would fail late, or panic.
     fn check_columns(&self, batch: &RecordBatch) -> Result<()> {
         let (found, wanted) = (batch.schema(), &self.schema);
@@ -275,12 +283,16 @@ impl<W: Write + Send> ParquetWriter<W> {
             if memory > PIECE_MEMORY {
                 self.check_size(&piece)?;
             }
+            let weight = weight_in_memory(piece.columns(), memory);
+            if weight > MAX_WEIGHT && piece.num_rows() == 1 {
+                return Err(self.too_heavy(weight));
+            }
             let is_full = |group: &OpenGroup| {
                 let encoded =
                     || group.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
                 group.rows + piece.num_rows() > MAX_GROUP_ROWS
                     || (group.rows > 0
-                        && (group.memory + memory > MAX_GROUP_MEMORY || encoded() >= MAX_GROUP_BYTES))
+                        && (group.weight + weight > MAX_GROUP_WEIGHT || encoded() >= MAX_GROUP_BYTES))
             };
             if self.group.as_ref().is_some_and(is_full) {
                 self.close_group()?;
@@ -290,7 +302,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             {
                 break;
             }
-            self.encode(&piece, memory)?;
+            self.encode(&piece, weight)?;
             taken += piece.num_rows();
         }
         Ok(taken)
@@ -310,14 +322,14 @@ impl<W: Write + Send> ParquetWriter<W> {
         Ok(())
     }
 
-    fn encode(&mut self, piece: &RecordBatch, memory: usize) -> Result<()> {
+    fn encode(&mut self, piece: &RecordBatch, weight: u64) -> Result<()> {
         let failed = parquet_failed(&self.path);
         let mut group = match self.group.take() {
             Some(group) => group,
             None => OpenGroup {
                 writers: self.factory.create_column_writers(self.groups).map_err(&failed)?,
                 rows: 0,
-                memory: 0,
+                weight: 0,
             },
         };
         let mut writers = group.writers.iter_mut();
@@ -328,7 +340,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             }
         }
         group.rows += piece.num_rows();
-        group.memory += memory;
+        group.weight += weight;
         self.rows += piece.num_rows() as u64;
         self.group = Some(group);
         Ok(())
@@ -339,8 +351,15 @@ impl<W: Write + Send> ParquetWriter<W> {
         let failed = parquet_failed(&self.path);
         let chunks = group.writers.into_iter().map(ArrowColumnWriter::close);
         let chunks: Vec<_> = chunks.collect::<Result<_, _>>().map_err(&failed)?;
+        let mut weighs = 0;
         for chunk in &chunks {
-            self.expect(chunk.close())?;
+            let close = chunk.close();
+            let (bytes, values) = (close.metadata.uncompressed_size(), close.metadata.num_values());
+            weighs += weight(bytes.max(0) as u64, values.max(0) as u64);
+            self.expect(close)?;
+        }
+        if weighs > MAX_WEIGHT {
+            return Err(self.too_heavy(weighs));
         }
         let mut row_group = self.writer.next_row_group().map_err(&failed)?;
         for chunk in chunks {

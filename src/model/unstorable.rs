@@ -5,7 +5,7 @@ use std::fmt;
 
 /// The most bytes in a key or a value. A row has its pages to itself if it is large, and the size of a page has 31 bits,
 /// the levels of nested values included.
-pub(crate) const MAX_CELL_BYTES: usize = 1 << 30;
+pub(crate) const MAX_CELL_BYTES: usize = 1 << 27;
 
 /// A value that cannot be stored as its type says, such as a time that is finer than the type's unit.
 ///

@@ -66,7 +66,9 @@ fn a_flipped_bit_is_found_wherever_it_is() {
             let savepoint = open(&store).unwrap();
             let context = || format!("byte {at} of {} ({tail} before the tail)", file.path);
             let found_at_once = savepoint.check().is_err();
-            assert_eq!(found_at_once, at < 4 || at >= tail, "{}", context());
+            // Lists are read before a job starts.
+            let is_list = file.key_groups.is_none();
+            assert_eq!(found_at_once, is_list || at < 4 || at >= tail, "{}", context());
             for by_pages in [false, true] {
                 for (index, error) in read_all(&savepoint, by_pages).into_iter().enumerate() {
                     assert_eq!(error.is_some(), index == number, "{} {error:?}", context());

@@ -1,7 +1,8 @@
 //! Large states: rows that go into several files, each of which ends where a row group ends.
 
 use crate::sample::{self, keyed};
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array};
+use arrow::buffer::OffsetBuffer;
 use pitlane::Error;
 use pitlane::format::{StateColumns, layout, seal};
 use pitlane::migrate::Chain;
@@ -48,6 +49,37 @@ fn order_is_checked_from_one_file_to_the_next() {
         let error = writer.write(&batch.slice(row, 1)).unwrap_err();
         assert!(matches!(error, Error::Rows { .. }), "{error}");
     }
+}
+
+/// Clause PQ-12.
+#[test]
+fn a_row_that_no_reader_would_make_room_for_is_refused() {
+    let columns = keyed(DataType::U32, DataType::List(Box::new(sample::option(DataType::Bool))), 1);
+    let write = |elements: usize| {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let field = match columns.arrow_schema().field(2).data_type() {
+            arrow::datatypes::DataType::List(field) => field.clone(),
+            other => panic!("{other}"),
+        };
+        let none = Arc::new(BooleanArray::new_null(elements));
+        let list = ListArray::new(field, OffsetBuffer::from_lengths([elements, 0]), none, None);
+        let groups = Arc::new(arrow::array::UInt16Array::from(vec![0, 0]));
+        let arrays: Vec<ArrayRef> = vec![groups, Arc::new(UInt32Array::from(vec![1, 2])), Arc::new(list)];
+        let batch = RecordBatch::try_new(columns.arrow_schema(), arrays).unwrap();
+        let mut writer = StateWriter::create(store.clone(), "", "state/x.parquet", &columns)?;
+        writer.write(&batch)?;
+        let files = writer.finish(0)?;
+        publish_files(store.as_ref(), &columns, files);
+        Ok::<_, Error>(Savepoint::open_in(store, "").unwrap())
+    };
+    let error = write((1 << 26) + 1).unwrap_err().to_string();
+    assert!(error.contains("found a row with the weight ") && error.contains("PQ-12"), "{error}");
+    let savepoint = write(1 << 24).unwrap();
+    assert_eq!(verify(&savepoint, Depth::Fast).problems, []);
+    let state = savepoint.operators().next().unwrap().states().next().unwrap();
+    let batches: Vec<_> = state.scan().into_iter().map(|batch| batch.unwrap().batch).collect();
+    let elements = |batch: &RecordBatch| batch.column(2).as_list::<i32>().values().len();
+    assert_eq!(batches.iter().map(elements).sum::<usize>(), 1 << 24);
 }
 
 #[test]

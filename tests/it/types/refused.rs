@@ -120,7 +120,7 @@ mod jobs {
 #[test]
 fn a_value_larger_than_a_page_can_be_is_refused_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
-    let long = (1 << 30) + 1;
+    let long = (1 << 27) + 1;
     let writer = SavepointWriter::create(dir.path().join("new"), "large").unwrap();
     let mut rows = writer.keyed_state::<u8, (bool, Bytes)>("typed", "values", 1).unwrap();
     rows.insert(&1, &(true, Bytes(vec![1; 1 << 20]))).unwrap();
@@ -128,7 +128,7 @@ fn a_value_larger_than_a_page_can_be_is_refused_with_its_key() {
     assert_eq!(
         error.to_string(),
         "operator `typed`, state `values`, key 7: cannot store `value`: \
-         found 1073741833 bytes, wanted at most 1073741824 in one key or value"
+         found 134217737 bytes, wanted at most 134217728 in one key or value"
     );
     assert!(error.hint().unwrap().contains("several keys"));
     drop(rows);
@@ -140,6 +140,6 @@ fn a_value_larger_than_a_page_can_be_is_refused_with_its_key() {
     let keys: ArrayRef = Arc::new(UInt8Array::from(vec![3, 4]));
     let refused = columns.write(keys, values).and_then(|()| columns.finish()).unwrap_err().to_string();
     let wanted =
-        "found 1073741829 bytes in column `value`, key 4, wanted at most 1073741824 in one key or value";
+        "found 134217733 bytes in column `value`, key 4, wanted at most 134217728 in one key or value";
     assert!(refused.ends_with(wanted), "{refused}");
 }
