@@ -3,8 +3,8 @@
 use super::columns::join;
 use std::fmt;
 
-/// The most bytes in a key or a value. A row has its pages to itself if it is large, and the size of a page has 31 bits,
-/// the levels of nested values included.
+/// The most bytes in a key or a value: as many as a row group has room for (clause PQ-12), with what each of its elements
+/// weighs on top. The size of a page, which has 31 bits, leaves room for more.
 pub(crate) const MAX_CELL_BYTES: usize = 1 << 27;
 
 /// A value that cannot be stored as its type says, such as a time that is finer than the type's unit.

@@ -82,7 +82,8 @@ fn a_flipped_bit_is_found_wherever_it_is() {
             }
             let report = verify(&savepoint, Depth::Full);
             assert!(names(&report, &file.path), "{}", context());
-            assert_eq!(!verify(&savepoint, Depth::Fast).problems.is_empty(), found_at_once, "{}", context());
+            let found_fast = !verify(&savepoint, Depth::Fast).problems.is_empty();
+            assert_eq!(found_fast, at < 4 || at >= tail, "{}", context());
         }
     }
 }
