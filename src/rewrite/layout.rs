@@ -78,7 +78,7 @@ pub(super) struct Paths {
 
 impl Paths {
     /// The path of a file that is written.
-    pub(super) fn new(&mut self, place: &Place, schema: &Schema) -> String {
+    pub(super) fn unused(&mut self, place: &Place, schema: &Schema) -> String {
         self.parts = 0;
         loop {
             let path =
@@ -102,6 +102,6 @@ impl Paths {
         if is_plain && name.ends_with(".parquet") && self.taken.insert(path.clone()) {
             return path;
         }
-        self.new(place, schema)
+        self.unused(place, schema)
     }
 }

@@ -21,7 +21,7 @@ mod text;
 pub use decided::{Rewrite, Rung, StateOutcome, StateOutlook};
 pub use file::MigrationFile;
 pub use progress::{Progress, Shown};
-pub use run::{Options, Rewritten, StateDone, run, run_to};
+pub use run::{KeyCollisions, Options, Rewritten, StateDone, count_collisions, run, run_to};
 pub use text::Outlook;
 
 use crate::model::Digest;

@@ -73,6 +73,16 @@ impl Rekey {
         Ok(self)
     }
 
+    /// Whether rows whose keys come to be the same are refused; timers are alike then.
+    pub(super) fn refuses(&self) -> bool {
+        self.merge.is_none() && self.kind != StateKind::Timers
+    }
+
+    /// The same keys, with no rule for values.
+    pub(super) fn only_keys(&self) -> Arc<Self> {
+        Arc::new(Self { merge: None, ..self.clone() })
+    }
+
     /// The type of the column of keys.
     pub(super) fn column_type(&self) -> DataType {
         match self.kind {
@@ -107,6 +117,12 @@ pub(super) struct Collisions {
     pub(super) rows: u64,
     /// Some of the keys, as text.
     pub(super) examples: BTreeSet<String>,
+}
+
+impl Collisions {
+    pub(super) fn shown(&self) -> String {
+        self.examples.iter().cloned().collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// How many keys are shown.

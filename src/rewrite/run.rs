@@ -10,8 +10,8 @@ use super::steps::Recipe;
 use crate::error::{Error, Result, shown};
 use crate::migrate::{MapFailure, MapValues};
 use crate::model::{
-    FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName,
-    Value, value_at,
+    DataType, FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName,
+    Value, array_of, value_at,
 };
 use crate::savepoint::{ColumnFrom, Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
 use crate::storage::{LocalStore, Store};
@@ -19,7 +19,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -136,6 +136,72 @@ pub fn run(rewrite: &Rewrite, store: Arc<dyn Store>, dir: &str, options: Options
     })
 }
 
+/// Rows of a state whose new keys are those of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyCollisions {
+    /// The operator that has the state.
+    pub uid: OperatorUid,
+    /// The name of the state.
+    pub state: StateName,
+    /// How many rows are too many.
+    pub rows: u64,
+    /// Some of the keys.
+    pub examples: String,
+    /// Whether nothing has been said of what becomes of their values.
+    pub is_refused: bool,
+}
+
+/// Counts the rows that would come to have keys of others, in each state that gets new keys: those that a rewrite
+/// merges by rule, or refuses. Only keys are sorted, with files in a directory for temporary ones.
+///
+/// # Errors
+///
+/// [`Error::MigrationFailed`] with the key and the value that there is no new key for; [`Error::Damaged`]; [`Error::Io`].
+pub fn count_collisions(rewrite: &Rewrite, options: Options<'_>) -> Result<Vec<KeyCollisions>> {
+    rewrite.check()?;
+    let layout = Layout::new(rewrite);
+    let is_rekeyed = |place: &&Place| rewrite.operators[place.source.0].states[place.source.1].rekey.is_some();
+    if !layout.places.iter().any(|place| is_rekeyed(&place)) {
+        return Ok(Vec::new());
+    }
+    let scratch = Scratch::new()?;
+    let store = LocalStore::create_root(&scratch.0).map_err(Error::io("create", shown(&scratch.0)))?;
+    let run = Run { rewrite, store: Arc::new(store), dir: "", layout, progress: options.progress };
+    let mut found = Vec::new();
+    for place in run.layout.places.iter().filter(is_rekeyed) {
+        let (operator, entry) = run.source(place);
+        let collisions = super::sorted::count(&run, place, options.threads)?;
+        found.push(KeyCollisions {
+            uid: operator.uid.clone(),
+            state: entry.name.clone(),
+            rows: collisions.rows,
+            examples: collisions.shown(),
+            is_refused: collisions.rows > 0 && run.new_state(place).rekey.as_ref().is_some_and(|r| r.refuses()),
+        });
+    }
+    Ok(found)
+}
+
+/// A directory of its own, which goes with this.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("pitlane-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).map_err(Error::io("create", shown(&path)))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is the affair of whoever cleans that place.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// How a file came into the new savepoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
@@ -234,7 +300,7 @@ impl Run<'_> {
                         let groups = open.row_groups();
                         let step = groups.len().div_ceil(spans).max(1);
                         for start in (0..groups.len()).step_by(step) {
-                            let path = paths.new(place, self.schema_of(entry, new, old));
+                            let path = paths.unused(place, self.schema_of(entry, new, old));
                             let span = start..groups.len().min(start + step);
                             let rows = groups[span.clone()].iter().map(|group| group.rows as u64).sum();
                             add(span, rows, path);
@@ -478,17 +544,34 @@ impl Mapping<'_> {
         rekey: Option<&Rekey>,
     ) -> Result<(ArrayRef, ArrayRef)> {
         let (values, kept) = self.values(columns, old)?;
-        let (old_keys, old_values) = (old.column(1), old.column(columns.value_index()));
-        let mut keys = match rekey {
-            None => old_keys.clone(),
-            Some(rekey) => rekey
-                .keys(self.old.schema, old_keys, old_values)
-                .map_err(|failure| self.error(failure.into(), Some(old_keys), old_values))?,
-        };
+        let mut keys = self.new_keys(columns, old, rekey)?;
         if let Some(kept) = kept {
             keys = filter(&keys, &kept).map_err(|error| self.failed(error))?;
         }
         Ok((keys, values))
+    }
+
+    /// Makes new keys of old rows, and values that are nothing.
+    pub(super) fn keys(
+        &self,
+        columns: &StateColumns,
+        old: &RecordBatch,
+        rekey: Option<&Rekey>,
+    ) -> Result<(ArrayRef, ArrayRef)> {
+        let nothing = array_of(&vec![Value::Unit; old.num_rows()], &DataType::Unit);
+        let nothing = nothing.map_err(|odd| Error::Rows {
+            path: self.old.path.clone(),
+            found: odd.found,
+            wanted: odd.wanted,
+        });
+        Ok((self.new_keys(columns, old, rekey)?, nothing?))
+    }
+
+    fn new_keys(&self, columns: &StateColumns, old: &RecordBatch, rekey: Option<&Rekey>) -> Result<ArrayRef> {
+        let (keys, values) = (old.column(1), old.column(columns.value_index()));
+        let Some(rekey) = rekey else { return Ok(keys.clone()) };
+        let made = rekey.keys(self.old.schema, keys, values);
+        made.map_err(|failure| self.error(failure.into(), Some(keys), values))
     }
 
     /// Makes new values of old ones; says which rows stay, unless all do.

@@ -10,7 +10,7 @@ use super::rekey::{Collisions, Merging};
 use super::run::{Came, Mapping, NewFile, Run};
 use crate::error::{Error, Result};
 use crate::migrate::MapValues;
-use crate::model::{Schema, StateKind};
+use crate::model::{DataType, FileEntry, Schema};
 use crate::savepoint::{Merge, Rows, Sorter, StateColumns, Target};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
@@ -25,94 +25,107 @@ const BUDGET_BYTES: usize = 128 << 20;
 ///
 /// Rows that keep their schema are sorted among those that have the same one: a file has one schema.
 pub(super) fn sort(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Result<Vec<NewFile>> {
-    let (_, entry) = run.source(place);
+    let (operator, entry) = run.source(place);
+    let new = run.new_state(place);
     let mut files = Vec::new();
-    match &run.new_state(place).schema {
-        Some(schema) => sort_some(run, place, threads, schema, |_| true, &mut files)?,
+    let mut sort_some = |schema: &Schema, is_chosen: &dyn Fn(usize) -> bool| -> Result<()> {
+        let job = Sorting { run, place, threads, schema, counts: false, first_file: files.len() };
+        let (sorted, collisions) = job.carry_out(is_chosen)?;
+        if collisions.rows > 0 && new.rekey.as_ref().is_some_and(|rekey| rekey.refuses()) {
+            return Err(Error::Collisions {
+                uid: operator.uid.clone(),
+                state: entry.name.clone(),
+                rows: collisions.rows,
+                examples: collisions.shown(),
+            });
+        }
+        let file = |entry| NewFile { entry, schema: schema.clone(), came: Came::Written };
+        files.extend(sorted.into_iter().map(file));
+        Ok(())
+    };
+    match &new.schema {
+        Some(schema) => sort_some(schema, &|_| true)?,
         None => {
             for (index, schema) in entry.schemas.iter().enumerate() {
-                sort_some(run, place, threads, schema, |stored| stored == index, &mut files)?;
+                sort_some(schema, &|stored| stored == index)?;
             }
         }
     }
     Ok(files)
 }
 
-/// Sorts the rows whose stored schemas are chosen, all of which get one schema.
-fn sort_some(
-    run: &Run<'_>,
-    place: &Place,
+/// Counts the rows of a state whose new keys are those of others; the files that this takes are of no use.
+pub(super) fn count(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Result<Collisions> {
+    let schema = &run.source(place).1.schemas[0];
+    let job = Sorting { run, place, threads, schema, counts: true, first_file: 0 };
+    Ok(job.carry_out(&|_| true)?.1)
+}
+
+/// The sorting of rows that all get one schema.
+struct Sorting<'a> {
+    run: &'a Run<'a>,
+    place: &'a Place,
     threads: NonZeroUsize,
-    schema: &Schema,
-    is_chosen: impl Fn(usize) -> bool,
-    files: &mut Vec<NewFile>,
-) -> Result<()> {
-    let (operator, entry) = run.source(place);
-    let new = run.new_state(place);
-    let mut units = Vec::new();
-    for (index, file) in entry.files.iter().enumerate().filter(|(_, file)| is_chosen(file.schema)) {
-        let groups = run.rewrite.savepoint.state_file(entry, file)?.row_groups().len();
-        units.extend((0..groups).map(|group| (index, group)));
-    }
-    if units.is_empty() {
-        return Ok(());
-    }
-    let key = match &new.rekey {
-        Some(rekey) => Some(rekey.column_type()),
-        None => entry.key.clone(),
-    };
-    let columns = StateColumns {
-        kind: entry.kind,
-        key,
-        value: schema.data_type.clone(),
-        max_parallelism: run.rewrite.max_parallelism,
-        // Rows that get new places count as touched when a job starts from them.
-        touched: false,
-    };
-    let collisions = Arc::new(Mutex::new(Collisions::default()));
-    let parts = threads.get().min(usize::from(columns.max_parallelism.get()));
-    let begun = files.len();
-    let sorter = |part: usize| {
-        let merge = new.rekey.as_ref().map(|rekey| {
-            Box::new(Merging {
-                rekey: Arc::clone(rekey),
-                uid: operator.uid.clone(),
-                state: entry.name.clone(),
-                versions: (entry.schemas[0].version, schema.version),
-                collisions: Arc::clone(&collisions),
-            }) as Box<dyn Merge>
-        });
-        let target = Target {
-            rows: Rows { columns: columns.clone(), uid: place.uid.clone(), state: place.name.clone(), merge },
-            store: Arc::clone(&run.store),
-            dir: run.dir.to_owned(),
-            ordinal: place.operator,
-            worker: begun + part,
-            version: schema.version,
-            roll_at: None,
+    schema: &'a Schema,
+    /// Whether only keys are sorted, to count those that are the same.
+    counts: bool,
+    /// The number of the first file.
+    first_file: usize,
+}
+
+impl Sorting<'_> {
+    /// Sorts the rows whose stored schemas are chosen; returns their files, and which keys came to be the same.
+    fn carry_out(&self, is_chosen: &dyn Fn(usize) -> bool) -> Result<(Vec<FileEntry>, Collisions)> {
+        let Self { run, place, threads, schema, .. } = *self;
+        let (operator, entry) = run.source(place);
+        let new = run.new_state(place);
+        let mut units = Vec::new();
+        for (index, file) in entry.files.iter().enumerate().filter(|(_, file)| is_chosen(file.schema)) {
+            let groups = run.rewrite.savepoint.state_file(entry, file)?.row_groups().len();
+            units.extend((0..groups).map(|group| (index, group)));
+        }
+        if units.is_empty() {
+            return Ok(Default::default());
+        }
+        let columns = StateColumns {
+            kind: entry.kind,
+            key: new.rekey.as_ref().map(|rekey| rekey.column_type()).or_else(|| entry.key.clone()),
+            value: if self.counts { DataType::Unit } else { schema.data_type.clone() },
+            max_parallelism: run.rewrite.max_parallelism,
+            // Rows that get new places count as touched when a job starts from them.
+            touched: false,
         };
-        Mutex::new(Some(Sorter::new(target, BUDGET_BYTES / parts)))
-    };
-    let sorters: Vec<_> = (0..parts).map(sorter).collect();
-    let feed = Feed { run, place, schema, columns: &columns, sorters: &sorters, units: &units };
-    feed.all(threads.get())?;
-    let sorted = finish(&sorters)?;
-    let collisions = lock(&collisions);
-    let is_refused = new.rekey.as_ref().is_some_and(|rekey| rekey.merge.is_none());
-    if is_refused && entry.kind != StateKind::Timers && collisions.rows > 0 {
-        return Err(Error::Collisions {
-            uid: operator.uid.clone(),
-            state: entry.name.clone(),
-            rows: collisions.rows,
-            examples: collisions.examples.iter().cloned().collect::<Vec<_>>().join(", "),
-        });
+        let rekey = new.rekey.as_ref().map(|rekey| if self.counts { rekey.only_keys() } else { Arc::clone(rekey) });
+        let collisions = Arc::new(Mutex::new(Collisions::default()));
+        let parts = threads.get().min(usize::from(columns.max_parallelism.get()));
+        let sorter = |part: usize| {
+            let merge = rekey.as_ref().map(|rekey| {
+                Box::new(Merging {
+                    rekey: Arc::clone(rekey),
+                    uid: operator.uid.clone(),
+                    state: entry.name.clone(),
+                    versions: (entry.schemas[0].version, schema.version),
+                    collisions: Arc::clone(&collisions),
+                }) as Box<dyn Merge>
+            });
+            let target = Target {
+                rows: Rows { columns: columns.clone(), uid: place.uid.clone(), state: place.name.clone(), merge },
+                store: Arc::clone(&run.store),
+                dir: run.dir.to_owned(),
+                ordinal: place.operator,
+                worker: self.first_file + part,
+                version: schema.version,
+                roll_at: None,
+            };
+            Mutex::new(Some(Sorter::new(target, BUDGET_BYTES / parts)))
+        };
+        let sorters: Vec<_> = (0..parts).map(sorter).collect();
+        let counts = self.counts;
+        Feed { run, place, schema, columns: &columns, sorters: &sorters, units: &units, counts }.all(threads.get())?;
+        let files = finish(&sorters)?;
+        let collisions = std::mem::take(&mut *lock(&collisions));
+        Ok((files, collisions))
     }
-    files.extend(sorted.into_iter().map(|entry| NewFile {
-        entry,
-        schema: schema.clone(),
-        came: Came::Written,
-    }));
-    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,7 +133,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Completes all sorters side by side.
-fn finish(sorters: &[Mutex<Option<Sorter>>]) -> Result<Vec<crate::model::FileEntry>> {
+fn finish(sorters: &[Mutex<Option<Sorter>>]) -> Result<Vec<FileEntry>> {
     let finish = |sorter: &Mutex<Option<Sorter>>| lock(sorter).take().map_or(Ok(Vec::new()), Sorter::finish);
     let files: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = sorters.iter().map(|sorter| scope.spawn(move || finish(sorter))).collect();
@@ -141,6 +154,7 @@ struct Feed<'a> {
     sorters: &'a [Mutex<Option<Sorter>>],
     /// The row groups: file, row group.
     units: &'a [(usize, usize)],
+    counts: bool,
 }
 
 impl Feed<'_> {
@@ -203,7 +217,10 @@ impl Feed<'_> {
         let rows = self.run.rewrite.savepoint.state_file(entry, old)?.read_live(group)?;
         let mut pieces = Vec::new();
         for piece in mapping.pieces(&rows) {
-            let made = mapping.rows(self.columns, &piece, new.rekey.as_deref())?;
+            let made = match self.counts {
+                true => mapping.keys(self.columns, &piece, new.rekey.as_deref())?,
+                false => mapping.rows(self.columns, &piece, new.rekey.as_deref())?,
+            };
             self.run.progress.advance(piece.num_rows() as u64);
             pieces.push(made);
         }

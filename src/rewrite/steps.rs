@@ -613,8 +613,7 @@ fn check_label(fields: &[(Label, Part)], new: &Label, but: Option<usize>) -> Don
     if !is_word || new.name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Problem::new(format!("found `{}`, wanted a name of letters, digits and `_`", new.name)));
     }
-    for (at, (label, _)) in fields.iter().enumerate().filter(|(at, _)| Some(*at) != but) {
-        let _ = at;
+    for (_, (label, _)) in fields.iter().enumerate().filter(|(at, _)| Some(*at) != but) {
         if label.name == new.name {
             return Err(Problem::new(format!("found `{}` there already, wanted a new name", new.name)));
         }

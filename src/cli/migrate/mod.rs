@@ -4,7 +4,8 @@ mod status;
 
 use super::named::DataArgs;
 use super::{Answer, Console, Failure, Outcome};
-use crate::rewrite::{MigrationFile, Options, Shown, run_to};
+use super::text::counted;
+use crate::rewrite::{KeyCollisions, MigrationFile, Options, Rewrite, Shown, count_collisions, run_to};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -57,12 +58,14 @@ const EXAMPLES: &str = "Examples:
   pitlane migrate SAVEPOINT --with rooms-get-a-tolerance.toml --dry-run
   pitlane migrate SAVEPOINT NEW --with rooms-get-a-tolerance.toml
   pitlane migrate NEW OLD --with rooms-get-a-tolerance.toml --back
-  pitlane migrate status SAVEPOINT";
+  pitlane migrate status SAVEPOINT
+
+Exit status: 0 done; with --dry-run 1 if new keys would be the same and nothing says what then; 2 it could not be done.";
 
 const JSON_HELP: &str = "Print JSON: {path, id, states: [{operator, state, rows_before, rows_after}], linked_files, copied_files,
   written_files}; with --dry-run {max_parallelism: {from, to}, states: [{operator, state, rows, size_bytes,
   from: [version], dropped, to: {operator, state, version, rungs: [{rung: as is | metadata | chunks | rows | sorted,
-  rows}], changes: [text]}}]}";
+  rows}], changes: [text]}}], collisions: [{operator, state, rows, examples, refused}]}";
 
 pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
     let (savepoint, file) = match (&args.verb, &args.savepoint, &args.file) {
@@ -84,12 +87,7 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
     let new = match &args.new {
         Some(new) if !args.dry_run => new,
         _ => {
-            let outlook = rewrite.outlook();
-            match args.json {
-                true => console.json(&outlook.to_json())?,
-                false => write!(console.out, "{outlook}")?,
-            }
-            return Ok(Answer::Yes);
+            return show(args, &rewrite, console);
         }
     };
     let shown = Shown::default();
@@ -103,4 +101,34 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
         false => write!(console.out, "{done}")?,
     }
     Ok(Answer::Yes)
+}
+
+/// Shows what would be done, and how many keys would come to be the same.
+fn show(args: &MigrateArgs, rewrite: &Rewrite, console: &mut Console<'_>) -> Outcome {
+    let all = Options::default();
+    let options = Options { threads: args.threads.unwrap_or(all.threads), ..all };
+    let collisions = count_collisions(rewrite, options)?;
+    let outlook = rewrite.outlook();
+    if args.json {
+        let mut json = outlook.to_json();
+        let counted = collisions.iter().map(|found| {
+            serde_json::json!({
+                "operator": found.uid.as_str(),
+                "state": found.state.as_str(),
+                "rows": found.rows,
+                "examples": found.examples,
+                "refused": found.is_refused,
+            })
+        });
+        json["collisions"] = counted.collect();
+        console.json(&json)?;
+    } else {
+        write!(console.out, "{outlook}")?;
+        for KeyCollisions { uid, state, rows, examples, is_refused } in collisions.iter().filter(|found| found.rows > 0) {
+            let rows = counted(*rows, "row");
+            let then = if *is_refused { "refused: there is no `merge`" } else { "merged" };
+            writeln!(console.out, "{uid}/{state}: {rows} with the key of another one, such as {examples}: {then}")?;
+        }
+    }
+    Ok(if collisions.iter().any(|found| found.is_refused) { Answer::No } else { Answer::Yes })
 }

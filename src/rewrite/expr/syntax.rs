@@ -289,8 +289,7 @@ impl<'a> Reader<'a> {
                 self.structure()?
             }
             _ => match word_of(rest) {
-                word @ ("" | "if" | "then" | "else" | "and" | "or") => {
-                    let _ = word;
+                "" | "if" | "then" | "else" | "and" | "or" => {
                     return Err(self.odd("a value, a name or a function"));
                 }
                 word => {

@@ -28,7 +28,7 @@ const NAME: &str = "a name: 1 to 255 bytes, no control characters, no space at e
 
 pub(super) fn read(source: Source<'_>, name: &str) -> Result<MigrationFile> {
     let mut top = source.parse()?;
-    let named = top.take("name").map(|member| said(member, |text| name_of(text))).transpose()?;
+    let named = top.take("name").map(|member| said(member, name_of)).transpose()?;
     let max_parallelism = top.take("max_parallelism").map(groups).transpose()?;
     let operators = tables(&mut top, "operator")?.into_iter().map(operator).collect::<Result<Vec<_>>>()?;
     let states = tables(&mut top, "state")?.into_iter().map(state).collect::<Result<Vec<_>>>()?;

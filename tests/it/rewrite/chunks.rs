@@ -11,9 +11,9 @@ const ROOM: &str = "{armed: bool, at: i64, who: Option<String>, mode: Idle | Run
 
 fn many(rows: usize) -> Savepoint {
     let room = |i: usize| {
-        let who = if i % 3 == 0 { Json::Null } else { json!(format!("guest {i}")) };
-        let mode = if i % 2 == 0 { json!("Idle") } else { json!({"Run": {"speed": i}}) };
-        json!({"armed": i % 2 == 0, "at": i * 1000, "who": who, "mode": mode,
+        let who = if i.is_multiple_of(3) { Json::Null } else { json!(format!("guest {i}")) };
+        let mode = if i.is_multiple_of(2) { json!("Idle") } else { json!({"Run": {"speed": i}}) };
+        json!({"armed": i.is_multiple_of(2), "at": i * 1000, "who": who, "mode": mode,
                "tags": (0..i % 4).map(|n| format!("tag {n}")).collect::<Vec<_>>(),
                "home": {"street": format!("street {}", i % 17), "zip": i}})
     };

@@ -28,7 +28,7 @@ impl Migration for CountToV2 {
         if count == 9_999 {
             return Err("nobody counts that far".into());
         }
-        Ok((count % 3 != 0).then(|| CountV2 { count, name: key.to_string() }))
+        Ok((!count.is_multiple_of(3)).then(|| CountV2 { count, name: key.to_string() }))
     }
 
     const HAS_DOWN: bool = true;

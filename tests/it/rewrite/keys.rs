@@ -25,6 +25,21 @@ fn keys_that_would_be_the_same_are_counted_and_refused_without_a_rule() {
 }
 
 #[test]
+fn keys_that_would_be_the_same_are_counted_before_anything_is_written() {
+    for (file, is_refused) in [
+        (rekey("as = \"before(key, '/')\""), true),
+        (rekey("as = \"before(key, '/')\", merge = 'a'"), false),
+    ] {
+        let rewrite = applied(&counts(), &file).unwrap();
+        let found = pitlane::rewrite::count_collisions(&rewrite, Options::default()).unwrap();
+        assert_eq!((found.len(), found[0].rows, found[0].examples.as_str()), (1, 1, "\"hall\""));
+        assert_eq!(found[0].is_refused, is_refused);
+    }
+    let none = applied(&counts(), "max_parallelism = 3").unwrap();
+    assert_eq!(pitlane::rewrite::count_collisions(&none, Options::default()).unwrap(), []);
+}
+
+#[test]
 fn values_whose_keys_become_the_same_are_merged_by_the_rule_that_is_given() {
     let file = rekey("as = \"before(key, '/')\", merge = '{n: a.n + b.n, at: max(a.at, b.at)}'");
     let new = migrated(&counts(), &file).unwrap();
@@ -91,4 +106,51 @@ fn many_rows_are_sorted_with_runs_on_disk() {
     let rows = values_of(&new);
     assert_eq!(rows.len(), 1_000);
     assert!((0..1_000_u64).all(|n| rows[&n.to_string()]["n"] == json!(3 * n)));
+}
+
+/// A savepoint with timers, as the engine keeps them: keys with a time, and no values.
+fn with_timers() -> Savepoint {
+    let store = MemoryStore::new();
+    let mut manifest = sample::write_files(&store, "", 40);
+    let key = pitlane::model::timer_key(DataType::String);
+    let columns = pitlane::format::StateColumns {
+        kind: StateKind::Timers,
+        ..sample::keyed(key.clone(), DataType::Unit, manifest.max_parallelism.get())
+    };
+    let timer = |at: i64, room: &str| Value::from_json(&json!({"at_ms": at, "key": room}), &key).unwrap();
+    let rows: Vec<_> = [(50, "hall"), (10, "hall"), (50, "Hall"), (7, "attic")]
+        .map(|(at, room)| (timer(at, room), Value::Unit))
+        .into();
+    let file = sample::write_keyed(&store, "", "state/0003-timers/timers/w0000.s1.p0000.parquet", &columns, &rows, 0);
+    let timers = pitlane::model::StateEntry {
+        name: pitlane::model::StateName::new("timers").unwrap(),
+        kind: StateKind::Timers,
+        key: Some(key),
+        schemas: vec![Schema { version: SchemaVersion(1), data_type: DataType::Unit }],
+        files: vec![file],
+        tombstones: Vec::new(),
+    };
+    let mut operator = manifest.operators[0].clone();
+    operator.uid = pitlane::model::OperatorUid::new("reminders").unwrap();
+    operator.states = vec![timers];
+    manifest.operators.push(operator);
+    pitlane::savepoint::publish(&store, "", &pitlane::format::seal(&manifest)).unwrap();
+    Savepoint::open_in(Arc::new(store), "").unwrap()
+}
+
+#[test]
+fn timers_get_new_keys_and_places_and_those_that_come_to_be_the_same_are_one() {
+    let old = with_timers();
+    let file = "max_parallelism = 5
+        [[state]]\noperator = 'reminders'\nstate = 'timers'\nrekey = { as = 'lower(key)' }";
+    let new = migrated(&old, file).unwrap();
+    let rows = rows_of(&new, "reminders", "timers");
+    let keys: Vec<&str> = rows.keys().map(String::as_str).collect();
+    let timer = |at: i64, room: &str| json!({"at_ms": at, "key": room}).to_string();
+    let mut wanted = [timer(10, "hall"), timer(50, "hall"), timer(7, "attic")];
+    wanted.sort();
+    assert_eq!(keys, wanted);
+    // Renaming and moving leaves the file as it is.
+    let moved = migrated(&old, "[[state]]\noperator = 'reminders'\nstate = 'timers'\nmove_to = 'calls'\nrename = 't'").unwrap();
+    assert_eq!(rows_of(&moved, "calls", "t"), rows_of(&old, "reminders", "timers"));
 }
