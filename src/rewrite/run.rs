@@ -10,8 +10,8 @@ use super::steps::Recipe;
 use crate::error::{Error, Result, shown};
 use crate::migrate::{MapFailure, MapValues};
 use crate::model::{
-    DataType, FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind, StateName,
-    Value, array_of, value_at,
+    DataType, FileEntry, ImageKind, Manifest, OperatorEntry, OperatorUid, Schema, StateEntry, StateKind,
+    StateName, Value, array_of, value_at,
 };
 use crate::savepoint::{ColumnFrom, Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
 use crate::storage::{LocalStore, Store};
@@ -160,7 +160,8 @@ pub struct KeyCollisions {
 pub fn count_collisions(rewrite: &Rewrite, options: Options<'_>) -> Result<Vec<KeyCollisions>> {
     rewrite.check()?;
     let layout = Layout::new(rewrite);
-    let is_rekeyed = |place: &&Place| rewrite.operators[place.source.0].states[place.source.1].rekey.is_some();
+    let is_rekeyed =
+        |place: &&Place| rewrite.operators[place.source.0].states[place.source.1].rekey.is_some();
     if !layout.places.iter().any(|place| is_rekeyed(&place)) {
         return Ok(Vec::new());
     }
@@ -176,7 +177,8 @@ pub fn count_collisions(rewrite: &Rewrite, options: Options<'_>) -> Result<Vec<K
             state: entry.name.clone(),
             rows: collisions.rows,
             examples: collisions.shown(),
-            is_refused: collisions.rows > 0 && run.new_state(place).rekey.as_ref().is_some_and(|r| r.refuses()),
+            is_refused: collisions.rows > 0
+                && run.new_state(place).rekey.as_ref().is_some_and(|r| r.refuses()),
         });
     }
     Ok(found)

@@ -95,7 +95,8 @@ impl Sorting<'_> {
             // Rows that get new places count as touched when a job starts from them.
             touched: false,
         };
-        let rekey = new.rekey.as_ref().map(|rekey| if self.counts { rekey.only_keys() } else { Arc::clone(rekey) });
+        let rekey =
+            new.rekey.as_ref().map(|rekey| if self.counts { rekey.only_keys() } else { Arc::clone(rekey) });
         let collisions = Arc::new(Mutex::new(Collisions::default()));
         let parts = threads.get().min(usize::from(columns.max_parallelism.get()));
         let sorter = |part: usize| {
@@ -109,7 +110,12 @@ impl Sorting<'_> {
                 }) as Box<dyn Merge>
             });
             let target = Target {
-                rows: Rows { columns: columns.clone(), uid: place.uid.clone(), state: place.name.clone(), merge },
+                rows: Rows {
+                    columns: columns.clone(),
+                    uid: place.uid.clone(),
+                    state: place.name.clone(),
+                    merge,
+                },
                 store: Arc::clone(&run.store),
                 dir: run.dir.to_owned(),
                 ordinal: place.operator,
@@ -121,7 +127,8 @@ impl Sorting<'_> {
         };
         let sorters: Vec<_> = (0..parts).map(sorter).collect();
         let counts = self.counts;
-        Feed { run, place, schema, columns: &columns, sorters: &sorters, units: &units, counts }.all(threads.get())?;
+        Feed { run, place, schema, columns: &columns, sorters: &sorters, units: &units, counts }
+            .all(threads.get())?;
         let files = finish(&sorters)?;
         let collisions = std::mem::take(&mut *lock(&collisions));
         Ok((files, collisions))

@@ -3,8 +3,8 @@
 mod status;
 
 use super::named::DataArgs;
-use super::{Answer, Console, Failure, Outcome};
 use super::text::counted;
+use super::{Answer, Console, Failure, Outcome};
 use crate::rewrite::{KeyCollisions, MigrationFile, Options, Rewrite, Shown, count_collisions, run_to};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -124,10 +124,15 @@ fn show(args: &MigrateArgs, rewrite: &Rewrite, console: &mut Console<'_>) -> Out
         console.json(&json)?;
     } else {
         write!(console.out, "{outlook}")?;
-        for KeyCollisions { uid, state, rows, examples, is_refused } in collisions.iter().filter(|found| found.rows > 0) {
+        for KeyCollisions { uid, state, rows, examples, is_refused } in
+            collisions.iter().filter(|found| found.rows > 0)
+        {
             let rows = counted(*rows, "row");
             let then = if *is_refused { "refused: there is no `merge`" } else { "merged" };
-            writeln!(console.out, "{uid}/{state}: {rows} with the key of another one, such as {examples}: {then}")?;
+            writeln!(
+                console.out,
+                "{uid}/{state}: {rows} with the key of another one, such as {examples}: {then}"
+            )?;
         }
     }
     Ok(if collisions.iter().any(|found| found.is_refused) { Answer::No } else { Answer::Yes })

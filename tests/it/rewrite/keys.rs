@@ -26,10 +26,9 @@ fn keys_that_would_be_the_same_are_counted_and_refused_without_a_rule() {
 
 #[test]
 fn keys_that_would_be_the_same_are_counted_before_anything_is_written() {
-    for (file, is_refused) in [
-        (rekey("as = \"before(key, '/')\""), true),
-        (rekey("as = \"before(key, '/')\", merge = 'a'"), false),
-    ] {
+    for (file, is_refused) in
+        [(rekey("as = \"before(key, '/')\""), true), (rekey("as = \"before(key, '/')\", merge = 'a'"), false)]
+    {
         let rewrite = applied(&counts(), &file).unwrap();
         let found = pitlane::rewrite::count_collisions(&rewrite, Options::default()).unwrap();
         assert_eq!((found.len(), found[0].rows, found[0].examples.as_str()), (1, 1, "\"hall\""));
@@ -121,7 +120,14 @@ fn with_timers() -> Savepoint {
     let rows: Vec<_> = [(50, "hall"), (10, "hall"), (50, "Hall"), (7, "attic")]
         .map(|(at, room)| (timer(at, room), Value::Unit))
         .into();
-    let file = sample::write_keyed(&store, "", "state/0003-timers/timers/w0000.s1.p0000.parquet", &columns, &rows, 0);
+    let file = sample::write_keyed(
+        &store,
+        "",
+        "state/0003-timers/timers/w0000.s1.p0000.parquet",
+        &columns,
+        &rows,
+        0,
+    );
     let timers = pitlane::model::StateEntry {
         name: pitlane::model::StateName::new("timers").unwrap(),
         kind: StateKind::Timers,
@@ -151,6 +157,10 @@ fn timers_get_new_keys_and_places_and_those_that_come_to_be_the_same_are_one() {
     wanted.sort();
     assert_eq!(keys, wanted);
     // Renaming and moving leaves the file as it is.
-    let moved = migrated(&old, "[[state]]\noperator = 'reminders'\nstate = 'timers'\nmove_to = 'calls'\nrename = 't'").unwrap();
+    let moved = migrated(
+        &old,
+        "[[state]]\noperator = 'reminders'\nstate = 'timers'\nmove_to = 'calls'\nrename = 't'",
+    )
+    .unwrap();
     assert_eq!(rows_of(&moved, "calls", "t"), rows_of(&old, "reminders", "timers"));
 }
