@@ -29,7 +29,7 @@ use timely::dataflow::operators::{Exchange, Input, Inspect};
 use timely::worker::Worker;
 
 /// The longest that a worker sleeps; whoever has something for it wakes it, but for a failure elsewhere.
-const NAP: Duration = Duration::from_millis(50);
+const NAP: Duration = Duration::from_millis(100);
 
 /// What all workers of a process are started with.
 pub(crate) struct Attempt {

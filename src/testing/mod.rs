@@ -7,7 +7,7 @@
 //! # Examples
 //!
 //! ```
-//! use pitlane::BoxError;
+//! use pitlane::{BoxError, State};
 //! use pitlane::connectors::{Sink, Source};
 //! use pitlane::engine::Job;
 //! use pitlane::migrate::Migration;
@@ -29,23 +29,35 @@
 //!     job
 //! }
 //!
-//! // In the next release, times are counted with more bits.
-//! # struct TimesToV2;
-//! # impl Migration for TimesToV2 {
-//! #     type From = u32;
-//! #     type To = u64;
-//! #     fn migrate(&self, _: &Value, times: u32) -> Result<Option<u64>, BoxError> { Ok(Some(times.into())) }
-//! # }
+//! /// What the next release keeps of a visitor.
+//! #[derive(Clone, State)]
+//! #[state(version = 2)]
+//! struct Times {
+//!     times: u64,
+//! }
+//!
+//! struct TimesToV2;
+//!
+//! impl Migration for TimesToV2 {
+//!     type From = u32;
+//!     type To = Times;
+//!
+//!     fn migrate(&self, _: &Value, times: u32) -> Result<Option<Times>, BoxError> {
+//!         Ok(Some(Times { times: times.into() }))
+//!     }
+//! }
+//!
+//! /// Welcomes them the third time too.
 //! fn next_greeter(visitors: impl Source<Item = String> + Sync, greetings: impl Sink<String> + Sync) -> Job {
 //! #   let job = Job::new("greeter").release("2");
 //! #   job.source(visitors).uid("visitors")
 //! #       .key_by(|visitor| visitor.clone())
-//! #       .flat_map_with_state(|times: &mut Option<u64>, visitor| {
-//! #           let now = times.unwrap_or(0) + 1;
-//! #           *times = Some(now);
-//! #           (now == 3).then(|| format!("always welcome, {visitor}"))
+//! #       .flat_map_with_state(|kept: &mut Option<Times>, visitor| {
+//! #           let kept = kept.get_or_insert(Times { times: 0 });
+//! #           kept.times += 1;
+//! #           (kept.times == 3).then(|| format!("always welcome, {visitor}"))
 //! #       })
-//! #       .uid("greet").state_name("times").schema_version(2).migrate(TimesToV2)
+//! #       .uid("greet").state_name("times").migrate(TimesToV2)
 //! #       .sink(greetings).uid("greetings");
 //! #   job
 //!     // ...

@@ -53,6 +53,8 @@ mod diff;
 mod engine;
 #[cfg(feature = "engine")]
 mod expiry;
+#[cfg(feature = "engine")]
+mod first_job;
 mod fixtures;
 #[cfg(feature = "engine")]
 mod flights_year;
@@ -76,6 +78,8 @@ mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
 mod rewrite;
+#[cfg(feature = "engine")]
+mod rollback;
 mod rolling;
 mod round_trip;
 mod salvage;
@@ -89,6 +93,8 @@ mod sinks;
 #[cfg(feature = "engine")]
 mod sources;
 mod spec;
+#[cfg(feature = "engine")]
+mod state_table;
 #[cfg(feature = "engine")]
 mod status;
 #[cfg(feature = "engine")]

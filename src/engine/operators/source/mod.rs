@@ -46,8 +46,9 @@ const FIRST_BATCH: usize = 16;
 const TURN: usize = 4 * BATCH;
 /// How often it is told how far the splits are read.
 const STATUS: Duration = Duration::from_millis(250);
-/// How long it may take until a new split is noticed that discovery has found.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long it may take until a new split is noticed that discovery has found: a quarter of the time between two
+/// discoveries, within these bounds.
+const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// How often time moves on by itself where it is that of the clock.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -395,8 +396,10 @@ impl<S: Source> SourceOperator for SourceNode<S> {
         let mut next = self.read(&mut rows, &mut bad)?;
         self.put_away()?;
         self.open_waiting()?;
-        if self.discovery.is_some() {
-            next = next.or(Work::Wait(LOOK));
+        if self.discovery.is_some()
+            && let Some(interval) = self.order.discover
+        {
+            next = next.or(Work::Wait((interval / 4).clamp(LOOK.0, LOOK.1)));
         }
         if matches!(self.settings.time, SourceTime::Ingestion) && next != Work::Done {
             next = next.or(Work::Wait(TICK));
