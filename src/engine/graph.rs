@@ -162,7 +162,8 @@ impl Graph {
 
     fn traits_of(&self, node: NodeId, states: &[StateDescription]) -> OperatorTraits {
         let goes_by = |time: TimeKind| states.iter().any(|s| s.name.as_str() == time.state_name());
-        let time = match (goes_by(TimeKind::Processing), goes_by(TimeKind::Event)) {
+        let by_clock = goes_by(TimeKind::Processing) || states.iter().any(|state| state.expires);
+        let time = match (by_clock, goes_by(TimeKind::Event)) {
             (true, _) => Some(TimeBasis::Processing),
             (false, true) => Some(TimeBasis::Event),
             (false, false) => None,
@@ -272,6 +273,7 @@ pub(crate) fn list_state(name: &str, schema: Schema) -> Result<Vec<StateDescript
         key: None,
         schema,
         steps: Vec::new(),
+        expires: false,
         code: Code::default(),
     }])
 }

@@ -59,6 +59,8 @@ pub struct StateDescription {
     pub schema: Schema,
     /// The migrations, oldest first.
     pub steps: Vec<StepDescription>,
+    /// Whether its values expire, by the machine's clock.
+    pub expires: bool,
     /// The migrations themselves, in the process that has them.
     pub code: Code,
 }
@@ -177,6 +179,8 @@ struct StateV1 {
     schema: SchemaV1,
     #[serde(default)]
     steps: Vec<StepV1>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    expires: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -219,6 +223,7 @@ impl From<&JobDescription> for JobV1 {
             key: s.key.clone(),
             schema: (&s.schema).into(),
             steps: s.steps.iter().map(step).collect(),
+            expires: s.expires,
         };
         let operator = |o: &OperatorDescription| OperatorV1 {
             uid: o.uid.to_string(),
@@ -324,6 +329,7 @@ impl StateV1 {
             key: self.key,
             schema: self.schema.into(),
             steps: self.steps.into_iter().map(step).collect(),
+            expires: self.expires,
             code: Code::default(),
         })
     }
@@ -354,6 +360,7 @@ mod tests {
                 drops: vec!["value.1".to_owned()],
                 has_down: true,
             }],
+            expires: true,
             code: Code::default(),
         };
         JobDescription {

@@ -456,6 +456,7 @@ fn description(operators: usize, second_half: DataType) -> JobDescription {
         key,
         schema: Schema { version: SchemaVersion(version), data_type },
         steps: Vec::new(),
+        expires: false,
         code: Default::default(),
     };
     let operator = |uid: &str, kind: &str, state| OperatorDescription {

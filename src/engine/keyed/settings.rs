@@ -51,7 +51,8 @@ impl<S: State> StateSettings<S> {
     ) -> Result<StateDescription, JobProblem> {
         let name = self.state_name()?;
         self.chain.check(uid.as_str())?;
-        Ok(self.chain.describe(name, kind, Some(K::data_type())))
+        let expires = self.expiry.is_some();
+        Ok(StateDescription { expires, ..self.chain.describe(name, kind, Some(K::data_type())) })
     }
 
     /// Refuses an expiry for a state that cannot have one; `what` it is.

@@ -67,6 +67,7 @@ fn wanted(name: &str, key: DataType, schema: Schema, steps: Vec<StepDescription>
         key: Some(key),
         schema,
         steps,
+        expires: false,
         code: Code::default(),
     }
 }

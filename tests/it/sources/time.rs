@@ -299,6 +299,7 @@ fn operators_that_go_by_the_clock_are_marked_and_those_that_go_by_event_time_are
         let _ = by_time.window(Tumbling::of(minute)).count().uid("minutes");
         let _ = by_time.window(Tumbling::of(minute).processing_time()).count().uid("minutes-of-the-clock");
         let _ = by_time.count().uid("count");
+        let _ = by_time.count().uid("lately").expire_after(minute);
         let alarms = |states: &mut States<i64>| {
             let timers = states.processing_timers();
             move |time: i64, context: &mut Context<'_, i64, i64>| Ok(timers.set(context.now_ms() + time)?)
@@ -314,6 +315,7 @@ fn operators_that_go_by_the_clock_are_marked_and_those_that_go_by_event_time_are
         ("minutes", Some(TimeBasis::Event)),
         ("minutes-of-the-clock", Some(TimeBasis::Processing)),
         ("count", None),
+        ("lately", Some(TimeBasis::Processing)),
         ("alarms", Some(TimeBasis::Processing)),
     ];
     let times: Vec<_> = described.operators.iter().map(|o| (o.uid.as_str(), o.traits.time)).collect();
@@ -325,7 +327,7 @@ fn operators_that_go_by_the_clock_are_marked_and_those_that_go_by_event_time_are
     let warnings: Vec<_> = plan.lines().filter(|line| line.starts_with("warning")).collect();
     assert_eq!(
         warnings,
-        ["minutes-of-the-clock", "alarms"].map(|uid| format!(
+        ["minutes-of-the-clock", "lately", "alarms"].map(|uid| format!(
             "warning: operator `{uid}` goes by processing time: processing the same input again gives other results"
         ))
     );
