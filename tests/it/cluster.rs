@@ -4,6 +4,7 @@ use pitlane::connectors::{FileSink, Generator};
 use pitlane::control::client::{RunningJob, find};
 use pitlane::control::{RunDir, SavepointRequest};
 use pitlane::engine::{Checkpoints, Job};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -27,6 +28,9 @@ fn key(split: u32, n: u64) -> u64 {
 }
 
 fn job(out: &Path, variant: &str) -> Job {
+    if variant.starts_with("everything") {
+        return crate::rescale::job(out, if variant == "everything" { 1.0 } else { 1000.0 });
+    }
     let name = if variant == "another job" { "other" } else { "counting" };
     let job = Job::new(name).checkpoints(Checkpoints::every(Duration::from_millis(50)));
     let endless = matches!(variant, "endless" | "slow");
@@ -78,7 +82,7 @@ fn a_process_of_the_job() {
 }
 
 /// Where a job runs, and the addresses of its processes.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
     hosts: Vec<String>,
     starts: std::cell::Cell<usize>,
@@ -89,7 +93,7 @@ fn free_ports(count: usize) -> Vec<TcpListener> {
 }
 
 impl Place {
-    fn new(processes: usize) -> Self {
+    pub(crate) fn new(processes: usize) -> Self {
         let mut place =
             Self { dir: tempfile::tempdir().unwrap(), hosts: Vec::new(), starts: Default::default() };
         place.is_on(processes);
@@ -97,7 +101,7 @@ impl Place {
     }
 
     /// From now on the job runs in so many processes.
-    fn is_on(&mut self, processes: usize) {
+    pub(crate) fn is_on(&mut self, processes: usize) {
         let free = free_ports(processes);
         self.hosts = free.iter().map(|port| port.local_addr().unwrap().to_string()).collect();
         let text = self.hosts.iter().map(|host| format!("{host}\n")).collect::<String>();
@@ -112,7 +116,7 @@ impl Place {
         self.start_with(process, "", &[])
     }
 
-    fn start_with(&self, process: usize, variant: &str, more: &[&str]) -> Process {
+    pub(crate) fn start_with(&self, process: usize, variant: &str, more: &[&str]) -> Process {
         self.start_exe(&std::env::current_exe().unwrap(), process, variant, more)
     }
 
@@ -146,7 +150,7 @@ impl Place {
     }
 
     /// Finds the running job.
-    fn running(&self) -> RunningJob {
+    pub(crate) fn running(&self) -> RunningJob {
         let run_dir = RunDir::at(self.path("run"));
         until("the job answers", || find(&run_dir, "counting").ok())
     }
@@ -158,31 +162,46 @@ impl Place {
     }
 
     /// The numbers of the entries of the history.
-    fn history(&self) -> usize {
+    pub(crate) fn history(&self) -> usize {
         fs::read_dir(self.path("data/counting/history/main")).map_or(0, |entries| entries.count())
     }
 
     fn written(&self) -> Vec<(u64, u64)> {
-        let files = fs::read_dir(self.path("out")).unwrap().flatten().map(|entry| entry.path());
+        self.lines("")
+    }
+
+    /// The lines of the files in a folder of the output, sorted.
+    pub(crate) fn lines<T: DeserializeOwned + Ord>(&self, folder: &str) -> Vec<T> {
+        let files = fs::read_dir(self.path("out").join(folder)).unwrap().flatten().map(|entry| entry.path());
         let text: String =
             files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap()).collect();
         let mut lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         lines.sort_unstable();
         lines
     }
+
+    /// The checkpoint with the highest epoch.
+    pub(crate) fn last_image(&self) -> PathBuf {
+        let images = fs::read_dir(self.path("data/counting/checkpoints")).unwrap().flatten();
+        images.map(|image| image.path()).filter(|path| path.join("manifest.json").exists()).max().unwrap()
+    }
 }
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Waits for its end; returns its exit status and what it has said.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let status = until("a process ends", || self.child.try_wait().unwrap());
         let text = fs::read_to_string(&self.log).unwrap();
         (status.code().unwrap_or(-1), text)
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
     }
 
     fn signal(&self, signal: i32) {
@@ -204,7 +223,7 @@ impl Drop for Process {
     }
 }
 
-fn until<T>(what: &str, mut is_so: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut is_so: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(so) = is_so() {
@@ -215,12 +234,12 @@ fn until<T>(what: &str, mut is_so: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn holds(so: bool) -> Option<()> {
+pub(crate) fn holds(so: bool) -> Option<()> {
     so.then_some(())
 }
 
 /// Checks that a process has said one error, which has all of these words, and nothing of a panic.
-fn said(text: &str, words: &[&str]) {
+pub(crate) fn said(text: &str, words: &[&str]) {
     assert_eq!(text.matches("error: ").count(), 1, "{text}");
     assert!(!text.contains("panicked at"), "{text}");
     for word in words {

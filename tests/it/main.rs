@@ -77,6 +77,8 @@ mod process;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;
+#[cfg(feature = "engine")]
+mod rescale;
 mod rewrite;
 #[cfg(feature = "engine")]
 mod rollback;
