@@ -8,10 +8,11 @@
 use crate::error::{Error, Result};
 use crate::model::{Manifest, SavepointId};
 use crate::savepoint::{Savepoint, Sealed, check_sealed, dispose, publish};
-use crate::storage::{LocalStore, Store};
+use crate::storage::{Store, create_directory, open_directory};
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ pub(crate) struct History {
     job: String,
     /// The data directory of the job.
     root: PathBuf,
-    store: LocalStore,
+    store: Arc<dyn Store>,
     entries: Vec<(u64, Entry)>,
     attempt: u64,
 }
@@ -52,8 +53,7 @@ impl History {
     /// Reads the history of `branch` in the data directory of `job`.
     pub(crate) fn open(job: &str, root: &Path, branch: &str) -> Result<Self> {
         let path = root.join("history").join(branch);
-        let store =
-            LocalStore::create_root(&path).map_err(Error::io("create", crate::error::shown(&path)))?;
+        let store = create_directory(&path).map_err(Error::io("create", crate::error::shown(&path)))?;
         let mut history =
             Self { job: job.to_owned(), root: root.to_owned(), store, entries: Vec::new(), attempt: 0 };
         history.read_new()?;
@@ -243,8 +243,8 @@ fn file_name(number: u64) -> String {
 
 /// Puts the manifest of a committed image into its place, if it is not there.
 fn place_manifest(image: &Path, sealed: &Sealed) -> Result<()> {
-    let store = LocalStore::open(image).map_err(Error::io("open", crate::error::shown(image)))?;
-    match publish(&store, "", sealed) {
+    let store = open_directory(image).map_err(Error::io("open", crate::error::shown(image)))?;
+    match publish(&*store, "", sealed) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Ok(()),
         published => published,
     }
@@ -252,8 +252,8 @@ fn place_manifest(image: &Path, sealed: &Sealed) -> Result<()> {
 
 /// Removes an image, or what there is of it: the manifest first, so that what is left half-way is no savepoint.
 pub(crate) fn remove_image(image: &Path) -> Result<()> {
-    let Ok(store) = LocalStore::open(image) else { return Ok(()) };
-    dispose(&store, "")?;
+    let Ok(store) = open_directory(image) else { return Ok(()) };
+    dispose(&*store, "")?;
     match std::fs::remove_dir_all(image) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", crate::error::shown(image))(e)),
         _ => Ok(()),

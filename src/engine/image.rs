@@ -16,13 +16,14 @@ use crate::model::{
 use crate::savepoint::{StateColumns, StateWriter, state_file_path};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State, append};
-use crate::storage::{LocalStore, Store};
+use crate::storage::{Store, create_directory};
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{JoinHandle, Thread};
 
@@ -405,8 +406,7 @@ impl KeyedImage {
 }
 
 fn open_store(order: &ImageOrder) -> Result<Arc<dyn Store>> {
-    let store = LocalStore::create_root(&order.directory).map_err(Error::io("create", &*order.directory))?;
-    Ok(Arc::new(store))
+    create_directory(Path::new(&order.directory)).map_err(Error::io("create", &*order.directory))
 }
 
 /// The size of the rows that are brought in order at once, where they come from several arrays.

@@ -3,7 +3,7 @@
 //! Calls that change something are counted. The one that is chosen fails in a chosen way, and what was written
 //! but not made durable before it is lost or torn, as after a crash at worst.
 
-use super::{Blob, NewFile, Store};
+use super::{Blob, LocalStore, MemoryStore, NewFile, Store};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -120,6 +120,52 @@ impl Failing {
     /// Whether half of the call is done.
     fn is_torn(self) -> bool {
         self.is_first && matches!(self.fault, Fault::Torn | Fault::Full)
+    }
+}
+
+/// Faults in what the engine does below a directory of the local file system, as long as this lives.
+///
+/// The calls of all stores that are opened there are counted together.
+#[derive(Debug)]
+pub struct PlannedFaults {
+    dir: PathBuf,
+    store: FaultyStore,
+}
+
+/// What is planned in this process.
+static PLANNED: Mutex<Vec<(PathBuf, FaultyStore)>> = Mutex::new(Vec::new());
+
+impl PlannedFaults {
+    /// Lets `sound` calls below `dir` go well, and the next one fail.
+    pub fn new(dir: impl Into<PathBuf>, fault: Fault, sound: usize) -> Self {
+        let store = FaultyStore::new(Arc::new(MemoryStore::new()), fault, sound);
+        let dir = dir.into();
+        planned().push((dir.clone(), store.clone()));
+        Self { dir, store }
+    }
+
+    /// Returns the first call that failed.
+    pub fn failed(&self) -> Option<String> {
+        self.store.failed()
+    }
+}
+
+impl Drop for PlannedFaults {
+    fn drop(&mut self) {
+        planned().retain(|(dir, _)| *dir != self.dir);
+    }
+}
+
+fn planned() -> MutexGuard<'static, Vec<(PathBuf, FaultyStore)>> {
+    PLANNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns a store of a directory with the faults that are planned for it, which are none but in tests.
+pub(super) fn with_planned(dir: &Path, store: LocalStore) -> Arc<dyn Store> {
+    let inner: Arc<dyn Store> = Arc::new(store);
+    match planned().iter().find(|(planned, _)| dir.starts_with(planned)) {
+        Some((_, faulty)) => Arc::new(FaultyStore { inner, ..faulty.clone() }),
+        None => inner,
     }
 }
 

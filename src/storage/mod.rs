@@ -9,7 +9,7 @@ mod memory;
 mod paths;
 mod place;
 
-pub use faulty::{Fault, FaultyStore};
+pub use faulty::{Fault, FaultyStore, PlannedFaults};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use place::local_path;
@@ -18,6 +18,16 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Opens a directory of the local file system.
+pub(crate) fn open_directory(dir: &Path) -> io::Result<Arc<dyn Store>> {
+    Ok(faulty::with_planned(dir, LocalStore::open(dir)?))
+}
+
+/// Opens a directory of the local file system, which is made if it is not there.
+pub(crate) fn create_directory(dir: &Path) -> io::Result<Arc<dyn Store>> {
+    Ok(faulty::with_planned(dir, LocalStore::create_root(dir)?))
+}
 
 /// A place that holds files.
 pub trait Store: Send + Sync + fmt::Debug {

@@ -54,6 +54,8 @@ mod engine;
 #[cfg(feature = "engine")]
 mod expiry;
 #[cfg(feature = "engine")]
+mod faults;
+#[cfg(feature = "engine")]
 mod first_job;
 mod fixtures;
 #[cfg(feature = "engine")]

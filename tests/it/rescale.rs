@@ -2,14 +2,15 @@
 //! before: values, lists, timers, windows, both sides of a join, state of instances and of all, positions.
 
 use crate::cluster::{Place, holds, said, until};
+use pitlane::BoxError;
 use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{
     BroadcastProcess, Checkpoints, Context, Job, ListState, OperatorContext, OperatorList, OperatorProcess,
     Process, Timer, TimerHandle, Tumbling, Watermarks,
 };
 use pitlane::migrate::Chain;
+use pitlane::model::MaxParallelism;
 use pitlane::savepoint::{Depth, Savepoint, verify};
-use pitlane::{BoxError, MaxParallelism};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -236,7 +237,7 @@ fn a_job_with_state_of_every_kind_equals_plain_code_over_random_numbers_of_proce
         let mut wanted: Vec<u64> = events().map(|event| event.2).collect();
         wanted.sort_unstable();
         assert_eq!(numbers, wanted, "seed {seed}: {done}");
-        let rules = last.operator("rules-of-all").unwrap().state("rules").unwrap();
+        let rules = last.operator("rules-of-all").unwrap().state("broadcast").unwrap();
         let rules = rules.rows::<u64, u64>(Chain::current(1)).unwrap().map(|row| row.unwrap().1);
         assert_eq!(rules.sum::<u64>(), RULES, "seed {seed}: {done}");
     }
