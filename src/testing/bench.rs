@@ -232,7 +232,7 @@ mod tests {
 
     fn sums(numbers: Input<u64>, sums: Output<(u64, u64)>) -> Job {
         let job = Job::new("sums");
-        let _ = job.source(numbers).uid("in").key_by(|n| n % 2).sum(|n| *n).uid("sum").sink(sums).uid("out");
+        job.source(numbers).uid("in").key_by(|n| n % 2).sum(|n| *n).uid("sum").sink(sums).uid("out");
         job
     }
 
@@ -243,7 +243,7 @@ mod tests {
         let job = Job::new("picky");
         let picked =
             job.source(numbers.clone()).uid("in").map(|n| if n == 2 { panic!("not two") } else { n });
-        let _ = picked.sink(out).uid("out");
+        picked.sink(out).uid("out");
         let mut job = bench.start(job).unwrap();
         numbers.send([1, 2, 3]);
         let error = job.settle().unwrap_err();
@@ -320,7 +320,7 @@ mod tests {
             .key_by(|n| *n)
             .process(|states| Later { timers: states.processing_timers() })
             .uid("later");
-        let _ = later.sink(out.clone()).uid("out");
+        later.sink(out.clone()).uid("out");
         let mut job = bench.start(job).unwrap();
         numbers.send([7]);
         job.settle().unwrap();

@@ -18,8 +18,7 @@ fn options(dir: &Path) -> RunOptions {
 /// Adds up the numbers of each key.
 fn sound(dir: &Path) -> Job {
     let job = Job::new("sums").release("1").checkpoints(Checkpoints::every(Duration::from_millis(20)));
-    let _ = job
-        .source(Generator::new(1, RECORDS, |_, n| n))
+    job.source(Generator::new(1, RECORDS, |_, n| n))
         .uid("numbers")
         .rate(2_000.0)
         .key_by(|n| n % 7)
@@ -54,8 +53,7 @@ impl Migration for SumToV2 {
 /// Does so with a wider sum, and forgets to add.
 fn bad(dir: &Path) -> Job {
     let job = Job::new("sums").release("2").checkpoints(Checkpoints::every(Duration::from_millis(20)));
-    let _ = job
-        .source(Generator::new(1, RECORDS, |_, n| n))
+    job.source(Generator::new(1, RECORDS, |_, n| n))
         .uid("numbers")
         .rate(2_000.0)
         .key_by(|n| n % 7)

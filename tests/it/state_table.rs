@@ -115,7 +115,7 @@ fn job() -> Job {
         .uid("process");
     let _ =
         keyed.connect_broadcast(&numbers.broadcast()).process(|_| Rules).uid("connect_broadcast, process");
-    let _ = numbers.sink(FileSink::json_lines("out")).uid("sink");
+    numbers.sink(FileSink::json_lines("out")).uid("sink");
     job
 }
 
