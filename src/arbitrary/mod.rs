@@ -1,8 +1,8 @@
 //! Strategies for `proptest`: any type of state, any value of a type, any value of a Rust type that is state.
 //!
 //! For tests of migrations and of operators. A strategy is made of the type's schema alone, so that whatever derives
-//! [`State`](crate::State) has one: edges of numbers, NaN and -0, text with NUL and characters of four bytes, empty collections and
-//! every variant come often.
+//! [`State`](crate::State) has one. Edges of numbers, NaN and -0, text with NUL and characters of four bytes, empty
+//! collections and every variant come often.
 //!
 //! ```text
 //! any_state::<S>()   states.rs    values of a Rust type: those of its schema that the type can read

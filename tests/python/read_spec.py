@@ -9,7 +9,7 @@ expected.json; every savepoint in fixtures/broken must be refused. Comments name
     .venv/bin/python tests/python/read_spec.py [-v]
     .venv/bin/python tests/python/read_spec.py SAVEPOINT...
 
-With savepoints it reads those, and says what is wrong with them.
+With savepoints it reads those, and says what is wrong with them; rows are compared with `rows.json`, if that lies beside.
 """
 
 import datetime
@@ -971,14 +971,23 @@ def read_fixtures(fixtures, verbose):
 
 
 def read_places(places):
-    """The same for savepoints that nothing is known of."""
+    """The same for savepoints of which nothing is known but, at most, the rows: those in a file `rows.json` beside them."""
     failures, rows = [], 0
-    for place in places:
+    for place in map(pathlib.Path, places):
         try:
-            found = read_savepoint(pathlib.Path(place))
-            rows += sum(len(state["rows"]) for state in found["states"])
+            found = read_savepoint(place)
         except REFUSALS as error:
             failures.append(f"{place}: {type(error).__name__}: {error}")
+            continue
+        read = [[row["key"], row["value"]] for state in found["states"] for row in state["rows"] if "key" in row]
+        rows += sum(len(state["rows"]) for state in found["states"])
+        beside = place.resolve().parent / "rows.json"
+        if beside.is_file():
+            wanted = without_shown(json.loads(beside.read_text(encoding="utf-8")))
+            # As text: 0.0 and -0.0 are equal otherwise.
+            read, wanted = (sorted(json.dumps(row, sort_keys=True) for row in rows) for rows in (read, wanted))
+            if read != wanted:
+                failures.append(f"{place}: found {read}, wanted {wanted}")
     return failures, f"{len(places)} savepoints with {rows} rows"
 
 

@@ -23,8 +23,12 @@ fn cases(few: u32) -> ProptestConfig {
 
 /// Writes a savepoint with one state, looks for damage in it, and returns it.
 fn stored(key: &DataType, value: &DataType, rows: &[(Value, Value)]) -> Savepoint {
-    let (keys, values): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
     let writer = SavepointWriter::create_in(Arc::new(MemoryStore::new()), "s", "generated").unwrap();
+    written(writer, key, value, rows)
+}
+
+fn written(writer: SavepointWriter, key: &DataType, value: &DataType, rows: &[(Value, Value)]) -> Savepoint {
+    let (keys, values): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
     let schema = Schema { version: SchemaVersion(1), data_type: value.clone() };
     let mut columns = writer.keyed_columns("operator", "state", key.clone(), schema).unwrap();
     columns.write(array_of(&keys, key).unwrap(), array_of(&values, value).unwrap()).unwrap();

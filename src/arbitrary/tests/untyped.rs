@@ -1,10 +1,13 @@
 //! Any value of any type, through columns, Parquet and JSON, and back.
 
-use super::{cases, stored};
+use super::{cases, stored, written};
 use crate::arbitrary::{any_key_type, any_type, any_value};
 use crate::model::{DataType, Fingerprint, Value, array_of, arrow_type, type_problem, value_at};
+use crate::savepoint::SavepointWriter;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 fn with_values() -> impl Strategy<Value = (DataType, Vec<Value>)> {
     any_type().prop_flat_map(|data_type| (Just(data_type.clone()), vec(any_value(&data_type), 0..6)))
@@ -53,6 +56,21 @@ proptest! {
         let read: DataType = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(Fingerprint::of(&read), Fingerprint::of(&data_type));
         prop_assert_eq!(read, data_type);
+    }
+}
+
+/// What is read elsewhere by the specification alone.
+#[test]
+#[ignore = "writes savepoints for tests/python/read_spec.py, into the directory $PITLANE_GENERATED"]
+fn savepoints_of_any_types_are_written_for_readers_that_are_not_ours() {
+    let place = std::path::PathBuf::from(std::env::var_os("PITLANE_GENERATED").unwrap());
+    let mut runner = TestRunner::deterministic();
+    for number in 0..100 {
+        let (key, value, rows) = state().new_tree(&mut runner).unwrap().current();
+        let place = place.join(number.to_string());
+        written(SavepointWriter::create(place.join("savepoint"), "generated").unwrap(), &key, &value, &rows);
+        let rows: Vec<_> = rows.iter().map(|(key, value)| (key.to_json(), value.to_json())).collect();
+        std::fs::write(place.join("rows.json"), serde_json::to_string(&rows).unwrap()).unwrap();
     }
 }
 
