@@ -24,6 +24,8 @@ pub struct Checkpoints {
     pub(crate) min_pause: Duration,
     pub(crate) timeout: Duration,
     pub(crate) keep: usize,
+    /// Whether they have only what has changed since older ones.
+    pub(crate) incremental: bool,
     /// The number of failures in a row that are put up with; any number if there is none.
     pub(crate) tolerated: Option<u32>,
     /// From one savepoint to the next, and how many of them are kept.
@@ -44,6 +46,7 @@ impl Checkpoints {
             min_pause: Duration::ZERO,
             timeout: Duration::from_secs(600),
             keep: 1,
+            incremental: false,
             tolerated: None,
             savepoints: None,
         }
@@ -60,6 +63,23 @@ impl Checkpoints {
     pub fn keep(mut self, count: usize) -> Self {
         self.keep = count.max(1);
         self
+    }
+
+    /// Writes into a checkpoint only what has changed since an older one, as layers on top of its files; unless said
+    /// otherwise, each has all.
+    ///
+    /// For large states of which little changes between two checkpoints. Each checkpoint stays complete by itself: it
+    /// has links to the files of older ones, and layers are put together before there are many. Savepoints, and the
+    /// last checkpoint of a job that ends, are whole as ever.
+    #[must_use]
+    pub fn incremental(mut self) -> Self {
+        self.incremental = true;
+        self
+    }
+
+    /// Whether there are to be checkpoints that build on older ones.
+    pub(crate) fn is_incremental(&self) -> bool {
+        self.incremental && self.interval.is_some()
     }
 
     /// Gives an image up when it takes longer; ten minutes unless said otherwise.

@@ -5,6 +5,7 @@
 
 use super::batch::Mark;
 use super::board::{Board, JobFacts};
+use super::chain::Chain;
 use super::checkpoints::{Due, Schedule};
 use super::graph::Role;
 use super::history::{self, History};
@@ -14,12 +15,16 @@ use super::shared::{Command, Failure};
 use super::sweep;
 use crate::control::{RunState, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, Result, shown};
-use crate::model::{Epoch, ImageKind, Manifest, OperatorEntry, SourceEntry, SourcePosition, StateEntry};
-use crate::savepoint::seal;
+use crate::model::{
+    Epoch, ImageKind, Manifest, OperatorEntry, OperatorUid, SourceEntry, SourcePosition, StateEntry,
+    StateName,
+};
+use crate::savepoint::{Savepoint, seal};
+use crate::storage::LocalStore;
 use crate::storage::local_path;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -120,6 +125,8 @@ struct Flight {
     order: ImageOrder,
     began: Instant,
     parts: BTreeMap<(usize, usize), Part>,
+    /// Of states of which it has only what has changed, what they build on.
+    linked: BTreeMap<(OperatorUid, StateName), StateEntry>,
     /// For how long it has held up the records of a worker at most.
     stall_us: u64,
     /// Once it is committed: what to tell, and which sinks have not made their output visible yet.
@@ -130,6 +137,8 @@ struct Flight {
 pub(crate) struct Coordinator {
     facts: Arc<JobFacts>,
     history: History,
+    /// What the next checkpoint builds on, if it has only what has changed.
+    chain: Option<Chain>,
     board: Arc<Board>,
     commands: Sender<Command>,
     failure: Arc<Failure>,
@@ -167,7 +176,7 @@ pub enum EndReason {
 impl Coordinator {
     pub(crate) fn new(
         facts: Arc<JobFacts>,
-        history: History,
+        (history, chain): (History, Option<Chain>),
         board: Arc<Board>,
         commands: Sender<Command>,
         failure: Arc<Failure>,
@@ -176,7 +185,7 @@ impl Coordinator {
         let now = Instant::now();
         let schedule = Schedule::new(facts.checkpoints, now, sweep::age_of_last_scheduled(&facts.root));
         let (litter, ending) = (Vec::new(), false);
-        Self { facts, history, board, commands, failure, epoch, schedule, litter, looked: now, ending }
+        Self { facts, history, chain, board, commands, failure, epoch, schedule, litter, looked: now, ending }
     }
 
     /// Runs until the job ends or fails.
@@ -269,7 +278,22 @@ impl Coordinator {
                     {
                         flying.parts.insert((from, node), part);
                         flying.stall_us = flying.stall_us.max(stall_us);
-                        if flying.parts.len() == self.part_count() && flying.committed.is_none() {
+                        if flying.parts.len() == self.part_count()
+                            && flying.committed.is_none()
+                            && let Err(error) = self.link(flying)
+                        {
+                            // The next one has all, and needs no links.
+                            self.chain = None;
+                            let (reason, path) = (super::with_causes(&error), flying.order.directory.clone());
+                            if let Some(failed) = flight.take() {
+                                let error = match error.is_full() {
+                                    true => Error::DiskFull { epoch, path },
+                                    false => Error::ImageFailed { epoch, reason },
+                                };
+                                self.give_up(failed, error);
+                                wake(&worker);
+                            }
+                        } else if flying.parts.len() == self.part_count() && flying.committed.is_none() {
                             match self.commit(flying) {
                                 Ok(()) => {}
                                 // Nothing was written: the image does not count, and never will.
@@ -403,7 +427,10 @@ impl Coordinator {
                 return None;
             }
         };
-        let order = ImageOrder { epoch, directory: shown(&directory) };
+        // Nobody builds on the last one.
+        let is_whole = !matches!(purpose, Purpose::Checkpoint);
+        let chains = self.chain.as_ref().map_or_else(Vec::new, |chain| chain.order(is_whole));
+        let order = ImageOrder { epoch, directory: shown(&directory), chains };
         let drain = matches!(&purpose, Purpose::Stop { request, .. } if request.drain);
         self.send(Command::Close { order: order.clone(), rest: purpose.is_last(), drain });
         self.epoch += 1;
@@ -413,6 +440,7 @@ impl Coordinator {
             order,
             began: Instant::now(),
             parts: BTreeMap::new(),
+            linked: BTreeMap::new(),
             stall_us: 0,
             committed: None,
         })
@@ -446,6 +474,39 @@ impl Coordinator {
         }
     }
 
+    /// Puts the files that an image builds on into its directory.
+    fn link(&self, flight: &mut Flight) -> Result<()> {
+        let Some(chain) = &self.chain else { return Ok(()) };
+        let mut store = None;
+        for (node, _, description) in &self.facts.parts {
+            let parts = (0..self.facts.workers).filter_map(|worker| flight.parts.get(&(worker, *node)));
+            let layers = parts.flat_map(|part| &part.states).filter(|state| state.is_layer);
+            for name in layers.map(|state| state.name.clone()).collect::<BTreeSet<_>>() {
+                let id = (
+                    description.uid.clone(),
+                    StateName::new(&name).ok_or(Error::Stopped { what: "a state" })?,
+                );
+                let since = flight
+                    .order
+                    .chain(&id.0, &id.1)
+                    .and_then(|ordered| ordered.layer)
+                    .map(|(since, _)| since);
+                let Some(kept) = since.and_then(|since| chain.kept(&id.0, &id.1, since)) else { continue };
+                let store = match &store {
+                    Some(store) => store,
+                    None => {
+                        let path = &flight.order.directory;
+                        store.insert(
+                            LocalStore::create_root(path).map_err(Error::io("create", path.as_str()))?,
+                        )
+                    }
+                };
+                flight.linked.insert(id, chain.image().link_state(&kept, (store, ""))?);
+            }
+        }
+        Ok(())
+    }
+
     /// Commits an image of which every part is there.
     fn commit(&mut self, flight: &mut Flight) -> Result<()> {
         let manifest = self.assemble(flight);
@@ -473,6 +534,12 @@ impl Coordinator {
         self.schedule.committed(Instant::now());
         // Every thread that writes has come to this image, and so has left those before it.
         self.litter.drain(..).for_each(|directory| drop(history::remove_image(&directory)));
+        if is_checkpoint && self.facts.checkpoints.is_incremental() {
+            let opened = Savepoint::open(&flight.order.directory);
+            let after = |image| Chain::after(self.chain.as_ref(), image, &flight.order);
+            self.chain =
+                opened.map(after).inspect_err(|error| tracing::warn!("{}", super::with_causes(error))).ok();
+        }
         flight.committed = Some((done, waiting));
         Ok(())
     }
@@ -480,7 +547,10 @@ impl Coordinator {
     /// Ends what a commit began, once the output is visible. What fails here is done by a later commit or attempt.
     fn settle(&mut self, order: &ImageOrder) {
         let marked = history::mark_committed(&PathBuf::from(&order.directory));
-        let discarded = self.history.discard_superseded(self.facts.checkpoints.keep);
+        let discarded = self.history.discard_superseded(
+            self.facts.checkpoints.keep,
+            self.chain.as_ref().map(|chain| PathBuf::from(chain.image().location())).as_deref(),
+        );
         let (_, kept) = self.facts.checkpoints.savepoints.unwrap_or((Duration::MAX, usize::MAX));
         let pruned = sweep::prune_scheduled(&self.facts.root, kept);
         for error in [marked, discarded, pruned].into_iter().filter_map(Result::err) {
@@ -517,13 +587,18 @@ impl Coordinator {
                     tombstones: Vec::new(),
                 };
                 let written = parts.iter().flat_map(|p| &p.states).filter(|s| s.name == state.name.as_str());
-                for (schema, file) in written.flat_map(|s| &s.files) {
-                    let known = entry.schemas.iter().position(|s| s.is_same(schema));
-                    let index = known.unwrap_or_else(|| {
-                        entry.schemas.push(schema.clone());
-                        entry.schemas.len() - 1
-                    });
-                    entry.files.push(crate::model::FileEntry { schema: index, ..file.clone() });
+                let linked = flight.linked.get(&(description.uid.clone(), state.name.clone()));
+                if let Some(linked) = linked {
+                    (entry.schemas, entry.files) = (linked.schemas.clone(), linked.files.clone());
+                    entry.tombstones = linked.tombstones.clone();
+                    entry.lead_with(&state.schema);
+                }
+                for part in written {
+                    for (schema, file) in &part.files {
+                        let schema = entry.schema_index(schema);
+                        entry.files.push(crate::model::FileEntry { schema, ..file.clone() });
+                    }
+                    entry.tombstones.extend(part.tombstones.iter().cloned());
                 }
                 entry
             });

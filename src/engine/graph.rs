@@ -114,6 +114,8 @@ pub(crate) struct OpenContext<'a> {
     pub(crate) clock: &'a Clock,
     /// The watermark at which the operator goes on.
     pub(crate) watermark_ms: i64,
+    /// Whether checkpoints have what has changed since an older one.
+    pub(crate) is_incremental: bool,
 }
 
 impl OpenContext<'_> {

@@ -190,13 +190,19 @@ impl History {
 
     /// Discards checkpoints that are superseded, all but the newest `keep` images, and forgets older commits.
     ///
-    /// Claims are kept for ever: a predecessor that sleeps through all of this must still find its number taken.
-    pub(crate) fn discard_superseded(&mut self, keep: usize) -> Result<()> {
+    /// `spared` stays, for the next checkpoint builds on it. Claims are kept for ever: a predecessor that sleeps through all of this must still find its number taken.
+    pub(crate) fn discard_superseded(&mut self, keep: usize, spared: Option<&Path>) -> Result<()> {
         let commits: Vec<u64> =
             self.entries.iter().filter(|(_, e)| matches!(e, Entry::Commit(_))).map(|(n, _)| *n).collect();
         let Some(oldest_kept) = commits.get(commits.len().saturating_sub(keep.max(1))) else { return Ok(()) };
-        let superseded =
-            |(number, entry): &mut (u64, Entry)| matches!(entry, Entry::Commit(_)) && *number < *oldest_kept;
+        let (oldest_kept, root) = (*oldest_kept, self.root.clone());
+        let superseded = |(number, entry): &mut (u64, Entry)| match entry {
+            Entry::Commit(commit) => {
+                *number < oldest_kept
+                    && spared.is_none_or(|spared| !is_same_place(&root.join(&commit.image), spared))
+            }
+            Entry::Claim { .. } => false,
+        };
         let superseded: Vec<_> = self.entries.extract_if(.., superseded).collect();
         for (number, entry) in superseded {
             if let Entry::Commit(commit) = entry
@@ -235,6 +241,10 @@ impl Entry {
             Self::Claim { attempt, .. } | Self::Commit(Commit { attempt, .. }) => *attempt,
         }
     }
+}
+
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn file_name(number: u64) -> String {
@@ -340,7 +350,7 @@ mod tests {
         new.claim("1").unwrap();
         for epoch in 1..9 {
             new.commit(epoch, true, &image(dir.path(), &epoch.to_string()), &sealed()).unwrap();
-            new.discard_superseded(1).unwrap();
+            new.discard_superseded(1, None).unwrap();
         }
         assert!(old.commit(1, true, &image(dir.path(), "x"), &sealed()).is_err());
         assert!(!dir.path().join("7").exists());

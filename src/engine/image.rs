@@ -13,11 +13,11 @@ use crate::model::{
     DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Refused, Schema, SourcePosition, StateKind,
     StateName,
 };
-use crate::savepoint::{StateColumns, StateWriter, state_file_path};
+use crate::savepoint::{StateColumns, StateWriter, layer_path, state_file_path, tombstone_file_path};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State, append};
 use crate::storage::{Store, create_directory};
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt16Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,27 @@ pub(crate) struct ImageOrder {
     pub(crate) epoch: u64,
     /// The directory of the image.
     pub(crate) directory: String,
+    /// What it is to have of states that a checkpoint before has too.
+    pub(crate) chains: Vec<ChainOrder>,
+}
+
+/// What an image is to have of a state that a checkpoint before has too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChainOrder {
+    pub(crate) uid: String,
+    pub(crate) state: String,
+    /// No image will be asked for what has changed since an epoch before this one.
+    pub(crate) oldest: u64,
+    /// The epoch since which it is to have what has changed, and the layer that this is; all if there is none.
+    pub(crate) layer: Option<(u64, u32)>,
+}
+
+impl ImageOrder {
+    /// Returns what is ordered of a state.
+    pub(crate) fn chain(&self, uid: &OperatorUid, state: &StateName) -> Option<&ChainOrder> {
+        let is_of = |chain: &&ChainOrder| chain.uid == uid.as_str() && chain.state == state.as_str();
+        self.chains.iter().find(is_of)
+    }
 }
 
 /// What one operator instance wrote for an epoch.
@@ -48,10 +69,14 @@ pub(crate) struct Part {
 }
 
 /// The files that one operator instance wrote for one of its states.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StatePart {
     pub(crate) name: String,
     pub(crate) files: Vec<(Schema, FileEntry)>,
+    /// The files with the keys that are gone.
+    pub(crate) tombstones: Vec<FileEntry>,
+    /// Whether this is what has changed since the checkpoint that the order names, and not the whole state.
+    pub(crate) is_layer: bool,
 }
 
 /// What the thread has done for an operator instance.
@@ -226,6 +251,7 @@ impl StateFileKind {
         key: Option<&DataType>,
         (schema, touched): (&Schema, bool),
         part: usize,
+        layer: u32,
     ) -> Result<(SchemaRef, StateWriter)> {
         let columns = StateColumns {
             kind: self.kind,
@@ -235,6 +261,7 @@ impl StateFileKind {
             touched,
         };
         let path = state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
+        let path = layer_path(&path, layer);
         Ok((columns.arrow_schema(), StateWriter::create(store.clone(), "", &path, &columns)?))
     }
 }
@@ -268,7 +295,11 @@ pub(crate) struct KeyedImage {
     size: (u64, usize),
     /// What time it is for values that expire: the last column has theirs then.
     lifetime: Option<Lifetime>,
+    /// The layer that it is, of what has changed; the whole state if there is none.
+    layer: Option<u32>,
     writers: Vec<(Schema, SchemaRef, StateWriter)>,
+    /// Where the keys go that are gone.
+    gone: Option<(SchemaRef, StateWriter)>,
 }
 
 /// Rows of one schema: keys, values and, if they expire, times, each in as many arrays as there are pieces.
@@ -297,8 +328,15 @@ impl KeyedImage {
             untouched,
             size,
             lifetime: None,
+            layer: None,
             writers: Vec::new(),
+            gone: None,
         }
+    }
+
+    /// Says that the rows are those that have changed: what is laid over an image before as this layer.
+    pub(crate) fn layer(self, layer: Option<u32>) -> Self {
+        Self { layer, ..self }
     }
 
     /// Says that the values on the heap have times beside them, and which of them are over.
@@ -317,9 +355,13 @@ impl KeyedImage {
                     none => none.insert(open_store(&self.order)?),
                 };
                 let touched = self.lifetime.is_some();
-                let (columns, writer) = self.kind.create(store, Some(&self.key), (schema, touched), part)?;
+                let layer = self.layer.unwrap_or(0);
+                let (columns, writer) =
+                    self.kind.create(store, Some(&self.key), (schema, touched), part, layer)?;
                 let (rows, groups) = self.size;
-                self.writers.push((schema.clone(), columns, writer.expect_rows(rows, groups)));
+                // How many rows have changed nobody knows before.
+                let writer = if layer > 0 { writer } else { writer.expect_rows(rows, groups) };
+                self.writers.push((schema.clone(), columns, writer));
                 self.writers.len() - 1
             }
         };
@@ -332,6 +374,9 @@ impl KeyedImage {
     fn rows(&mut self, image: GroupImage) -> Result<()> {
         if let Some(refused) = image.refused {
             return Err(Error::unstorable(&self.kind.uid, &self.kind.state, refused));
+        }
+        if let Some(gone) = &image.gone {
+            self.remove(image.group, gone)?;
         }
         for pieces in self.by_schema(image)? {
             let (group, Pieces { schema, is_sorted, columns: arrays }) = pieces;
@@ -352,6 +397,39 @@ impl KeyedImage {
         Ok(())
     }
 
+    /// Writes keys that are gone.
+    fn remove(&mut self, group: KeyGroup, keys: &ArrayRef) -> Result<()> {
+        let order = (self.sort)(std::slice::from_ref(keys))?;
+        let keys = in_order(std::slice::from_ref(keys), &order).map_err(columns("sort", &self.kind))?;
+        let (schema, writer) = match &mut self.gone {
+            Some(open) => open,
+            none => {
+                let store = match &mut self.store {
+                    Some(store) => store,
+                    none => none.insert(open_store(&self.order)?),
+                };
+                let StateFileKind { ordinal, uid, state, kind, worker, max_parallelism } = &self.kind;
+                let columns = StateColumns {
+                    kind: *kind,
+                    key: Some(self.key.clone()),
+                    value: DataType::Unit,
+                    max_parallelism: *max_parallelism,
+                    touched: false,
+                };
+                let path = tombstone_file_path(*ordinal, uid, state, *worker, 0);
+                let path = layer_path(&path, self.layer.unwrap_or(0));
+                none.insert((
+                    columns.arrow_schema(),
+                    StateWriter::create(store.clone(), "", &path, &columns)?,
+                ))
+            }
+        };
+        let groups: ArrayRef = Arc::new(UInt16Array::from(vec![group.index(); keys.len()]));
+        let units: ArrayRef = Arc::new(BooleanArray::from(vec![true; keys.len()]));
+        let batch = RecordBatch::try_new(Arc::clone(schema), vec![groups, keys, units]);
+        writer.write(&batch.map_err(columns("assemble", &self.kind))?)
+    }
+
     /// Puts the rows of a key group together that have one schema, without those whose time is over.
     fn by_schema(&mut self, image: GroupImage) -> Result<Vec<(KeyGroup, Pieces)>> {
         let mut rows: Vec<(Schema, Vec<ArrayRef>)> = Vec::new();
@@ -368,6 +446,7 @@ impl KeyedImage {
                 },
             ));
         }
+        let is_layer = self.layer.is_some();
         for (keys, values) in image.pieces {
             rows.push((
                 self.schema.clone(),
@@ -376,7 +455,9 @@ impl KeyedImage {
                     Some(lifetime) => {
                         let (values, touched_ms) =
                             split(&values).ok_or(Error::Stopped { what: "a state whose values expire" })?;
-                        let live = lifetime.live_rows([keys, values, touched_ms]);
+                        let rows = [keys, values, touched_ms];
+                        // In a layer its row stays: an older one of the key would count otherwise.
+                        let live = if is_layer { Ok(rows) } else { lifetime.live_rows(rows) };
                         live.map_err(columns("filter", &self.kind))?.into()
                     }
                 },
@@ -397,11 +478,17 @@ impl KeyedImage {
     }
 
     fn finish(self) -> Result<StatePart> {
-        let mut files = Vec::new();
+        let layer = self.layer.unwrap_or(0);
+        let laid = |file: FileEntry| FileEntry { layer, ..file };
+        let mut part = StatePart { name: self.kind.state.to_string(), ..StatePart::default() };
+        part.is_layer = self.layer.is_some();
         for (schema, _, writer) in self.writers {
-            files.extend(writer.finish(0)?.into_iter().map(|file| (schema.clone(), file)));
+            part.files.extend(writer.finish(0)?.into_iter().map(|file| (schema.clone(), laid(file))));
         }
-        Ok(StatePart { name: self.kind.state.to_string(), files })
+        if let Some((_, writer)) = self.gone {
+            part.tombstones = writer.finish(0)?.into_iter().map(laid).collect();
+        }
+        Ok(part)
     }
 }
 
@@ -480,10 +567,10 @@ impl ListImage {
         let Self { kind, schema, pieces } = self;
         let name = kind.state.to_string();
         if pieces.is_empty() {
-            return Ok(StatePart { name, files: Vec::new() });
+            return Ok(StatePart { name, ..StatePart::default() });
         }
         let store = open_store(order)?;
-        let (columns_of, mut writer) = kind.create(&store, None, (&schema, false), 0)?;
+        let (columns_of, mut writer) = kind.create(&store, None, (&schema, false), 0, 0)?;
         let mut first = 0;
         for values in pieces {
             let end = first + values.len() as u32;
@@ -493,7 +580,7 @@ impl ListImage {
             first = end;
         }
         let files = writer.finish(0)?.into_iter().map(|file| (schema.clone(), file)).collect();
-        Ok(StatePart { name, files })
+        Ok(StatePart { name, files, ..StatePart::default() })
     }
 }
 

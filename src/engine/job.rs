@@ -2,6 +2,7 @@
 
 use super::beginning::Beginning;
 use super::board::{Board, JobFacts};
+use super::chain::Chain;
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::cluster::{self, Cluster, Ending, Peers, Watch};
@@ -84,6 +85,9 @@ pub struct RunOptions {
     pub drop_unmatched: Vec<OperatorUid>,
     /// How often to take checkpoints, instead of what the job says.
     pub checkpoint_interval: Option<Duration>,
+    /// Whether checkpoints have only what has changed, even if the job does not say so
+    /// ([`Checkpoints::incremental`]).
+    pub incremental: bool,
     /// What processing time goes by.
     pub clock: Clock,
     /// What is known of earlier attempts, if this one is a restart.
@@ -115,6 +119,7 @@ impl RunOptions {
             fresh: false,
             drop_unmatched: Vec::new(),
             checkpoint_interval: None,
+            incremental: false,
             clock: Clock::system(),
             supervision: Supervision::default(),
         }
@@ -314,6 +319,7 @@ impl Job {
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
         let mut checkpoints = self.checkpoints;
         checkpoints.interval = options.checkpoint_interval.or(checkpoints.interval);
+        checkpoints.incremental |= options.incremental;
         let facts = Arc::new(JobFacts {
             job: job.clone(),
             parent: restore.as_ref().map(|s| s.id().clone()),
@@ -362,7 +368,9 @@ impl Job {
         let run: Box<dyn FnOnce() -> JobEnd + Send> = match (history, &peers) {
             (Some(history), _) => {
                 let (board, failure) = (Arc::clone(&board), Arc::clone(&failure));
-                let coordinator = Coordinator::new(facts, history, board, commands, failure, start_epoch);
+                let chain = restore.clone().filter(|_| checkpoints.is_incremental()).map(Chain::of_start);
+                let coordinator =
+                    Coordinator::new(facts, (history, chain), board, commands, failure, start_epoch);
                 Box::new(move || coordinator.run(&heard))
             }
             (None, Some(watch)) => {
@@ -381,6 +389,7 @@ impl Job {
             max_parallelism,
             restore,
             start_epoch,
+            is_incremental: checkpoints.is_incremental(),
             credits,
             meters,
             failure: Arc::clone(&failure),

@@ -5,7 +5,7 @@
 //! Graph, Operator              what it is made of          graph.rs, explain.rs, operator.rs, operators/
 //! runtime, worker, batch       how it runs on timely       epochs are timestamps, watermarks travel with data
 //! Coordinator, History         when an epoch counts        one image at a time, committed by create-if-absent
-//! Schedule, sweep              which images, and how long  checkpoints.rs, sweep.rs
+//! Schedule, Chain, sweep       which images, and how long  checkpoints.rs, chain.rs, sweep.rs
 //! Board, Meter                 what a running job tells    board.rs, meter.rs, metrics.rs
 //! image                        who writes the state        a thread beside each worker
 //! cluster, Credits             several processes           how they meet, agree, and end together
@@ -18,6 +18,7 @@ mod batch;
 mod beginning;
 mod board;
 mod broadcast_stream;
+mod chain;
 mod checkpoints;
 mod clock;
 mod cluster;

@@ -38,6 +38,7 @@ pub(crate) struct Attempt {
     pub(crate) max_parallelism: MaxParallelism,
     pub(crate) restore: Option<Savepoint>,
     pub(crate) start_epoch: u64,
+    pub(crate) is_incremental: bool,
     pub(crate) credits: Arc<Credits>,
     pub(crate) meters: Arc<Vec<Meter>>,
     pub(crate) failure: Arc<Failure>,
@@ -161,6 +162,7 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                 sides: &node.sides,
                 clock: &attempt.clock,
                 watermark_ms,
+                is_incremental: attempt.is_incremental,
             };
             ordinal += usize::from(node.role.has_part());
             let wiring = Wiring {

@@ -34,6 +34,8 @@ pub struct Untouched<K: Key, S: State> {
     remaining: u64,
     /// Those of them that have another schema than the job works with.
     unmigrated: u64,
+    /// How many were taken.
+    taken: u64,
 }
 
 struct OldFile<K: Key, S: State> {
@@ -93,7 +95,7 @@ impl Taken {
 impl<K: Key, S: State> Untouched<K, S> {
     /// Makes the untouched part of a state that is new to the savepoint: none.
     pub fn none(uid: OperatorUid, state: StateName, held: KeyGroupRange) -> Self {
-        Self { uid, state, held, files: Vec::new(), remaining: 0, unmigrated: 0 }
+        Self { uid, state, held, files: Vec::new(), remaining: 0, unmigrated: 0, taken: 0 }
     }
 
     /// Adds a state file that lies at `path`, and whose values take `route` to the type of the job.
@@ -130,6 +132,11 @@ impl<K: Key, S: State> Untouched<K, S> {
     /// workers, or lie below newer layers, are not loaded.
     pub fn remaining(&self) -> u64 {
         self.remaining
+    }
+
+    /// Returns how many rows were taken so far, those included that came to nothing.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Returns how many of them have another schema than the job works with.
@@ -195,6 +202,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                 };
                 Arc::make_mut(&mut old.taken).insert(row);
                 self.remaining -= 1;
+                self.taken += 1;
                 file.remaining -= 1;
                 self.unmigrated -= u64::from(is_old);
                 return Ok(migrated.map(|value| (value, touched_ms)));

@@ -10,8 +10,11 @@
 //! update()     entry older than the stamp and not scanned yet -> old value into the image, then change it
 //! scan(n)      entries older than the stamp -> image; a key group that is through comes out as columns
 //! ```
+//!
+//! The same stamps tell what has changed since an earlier image: a table that is [tracked](Table::track) also keeps the
+//! keys that were removed since, and takes images of the changes alone.
 
-use super::{Build as _, Key, Refused, State, append_row};
+use super::{Build as _, Key, Refused, State, append_row, shown_key};
 use crate::model::{KeyGroup, KeyGroupRange};
 use arrow::array::ArrayRef;
 use hashbrown::HashTable;
@@ -26,6 +29,16 @@ pub struct Table<K: Key, S: State> {
     scan: Option<Scan<K, S>>,
     /// Where the next sweep goes on: a group, as an index into `groups`, and a bucket.
     swept: (usize, usize),
+    /// What images of changes need to know, if there are to be any.
+    track: Option<Track<K>>,
+}
+
+/// What was removed, and which stamp the last writes have that an earlier image shows.
+struct Track<K> {
+    /// By epoch, from the oldest image that later ones may ask for.
+    images: Vec<(u64, u32)>,
+    /// The keys that were removed and are not there again, with the stamp of the removal; by group.
+    removed: Vec<HashTable<(K, u32)>>,
 }
 
 /// A value is `None` only while [`Table::update`] runs.
@@ -44,6 +57,10 @@ struct Scan<K: Key, S: State> {
     columns: Columns<K, S>,
     /// Old values of groups that the scan has not reached, by group.
     ahead: Vec<Columns<K, S>>,
+    /// The image is of what was written after this stamp; of all if there is none.
+    after: Option<u32>,
+    /// Removals up to this stamp are of no use to any image that is still to come.
+    forgotten: u32,
 }
 
 struct Columns<K: Key, S: State> {
@@ -51,6 +68,8 @@ struct Columns<K: Key, S: State> {
     values: S::Builder,
     /// Rows that were cut off.
     pieces: Vec<(ArrayRef, ArrayRef)>,
+    /// Keys that were removed, in an image of changes.
+    gone: K::Builder,
     /// The first row that could not be stored; the image is none then.
     refused: Option<Refused>,
 }
@@ -63,7 +82,8 @@ const PIECE_BYTES: usize = 256 << 20;
 
 impl<K: Key, S: State> Default for Columns<K, S> {
     fn default() -> Self {
-        Self { keys: K::Builder::default(), values: S::Builder::default(), pieces: Vec::new(), refused: None }
+        let (keys, values, gone) = (K::Builder::default(), S::Builder::default(), K::Builder::default());
+        Self { keys, values, pieces: Vec::new(), gone, refused: None }
     }
 }
 
@@ -74,6 +94,8 @@ pub struct GroupImage {
     pub group: KeyGroup,
     /// Keys and values, row by row, in pieces; there may be none.
     pub pieces: Vec<(ArrayRef, ArrayRef)>,
+    /// In an image of changes, the keys that were removed, in no order; one may occur twice.
+    pub gone: Option<ArrayRef>,
     /// A row that cannot be stored: the other rows of its key group are not in the pieces then.
     pub refused: Option<Refused>,
 }
@@ -82,7 +104,7 @@ impl<K: Key, S: State> Table<K, S> {
     /// Makes an empty table for the key groups `held`.
     pub fn new(held: KeyGroupRange) -> Self {
         let groups = (0..held.count()).map(|_| HashTable::new()).collect();
-        Self { held, groups, entries: 0, stamp: 1, scan: None, swept: (0, 0) }
+        Self { held, groups, entries: 0, stamp: 1, scan: None, swept: (0, 0), track: None }
     }
 
     /// Returns the number of entries.
@@ -143,8 +165,11 @@ impl<K: Key, S: State> Table<K, S> {
                 }
                 let result = change(&mut slot.get_mut().value);
                 if slot.get().value.is_none() {
-                    slot.remove();
+                    let (entry, _) = slot.remove();
                     self.entries -= 1;
+                    if let Some(track) = &mut self.track {
+                        track.remove(index, hash, entry.key, stamp);
+                    }
                 }
                 Ok(result)
             }
@@ -154,6 +179,9 @@ impl<K: Key, S: State> Table<K, S> {
                 if value.is_some() {
                     slot.insert(Entry { key: key.clone(), value, stamp });
                     self.entries += 1;
+                    if let Some(track) = &mut self.track {
+                        track.restore(index, hash, key, stamp, self.scan.as_mut());
+                    }
                 }
                 Ok(result)
             }
@@ -200,16 +228,51 @@ impl<K: Key, S: State> Table<K, S> {
         usize::from(group.index() - self.held.first().index())
     }
 
+    /// Keeps what images of changes need, from now on. What there is now counts as the image of `epoch`.
+    pub fn track(&mut self, epoch: u64) {
+        let removed = self.groups.iter().map(|_| HashTable::new()).collect();
+        self.track = Some(Track { images: vec![(epoch, self.stamp)], removed });
+        self.stamp = self.stamp.wrapping_add(1);
+    }
+
+    /// Notes that a key that has no entry is gone: that of a value which never came to be one.
+    pub fn note_removed(&mut self, group: KeyGroup, hash: u64, key: &K) {
+        let (index, stamp) = (self.index_of(group), self.stamp);
+        if let Some(track) = &mut self.track {
+            track.remove(index, hash, key.clone(), stamp);
+        }
+    }
+
     /// Begins an image of the state as it is now; writes from now on do not show in it.
     ///
     /// # Panics
     ///
     /// If an image is being taken: the engine takes one at a time.
     pub fn begin_image(&mut self) {
+        self.begin(0, None, 0);
+    }
+
+    /// Begins the image of `epoch`: of the whole state, or of what has changed since the image of an epoch before. No
+    /// later image will ask for what has changed since an epoch before `oldest`.
+    ///
+    /// # Panics
+    ///
+    /// As [`begin_image`](Self::begin_image); if the table was not tracked [since](Self::track) that epoch.
+    pub fn begin(&mut self, epoch: u64, since: Option<u64>, oldest: u64) {
         assert!(self.scan.is_none(), "one image at a time");
+        let (mut after, mut forgotten) = (None, 0);
+        if let Some(track) = &mut self.track {
+            track.images.retain(|(epoch, _)| *epoch >= oldest);
+            let stamp_of =
+                |wanted| track.images.iter().find(|(epoch, _)| *epoch == wanted).map(|image| image.1);
+            after = since
+                .map(|since| stamp_of(since).expect("changes are asked for since an image that there was"));
+            forgotten = track.images.first().map_or(self.stamp, |image| image.1);
+            track.images.push((epoch, self.stamp));
+        }
         self.stamp = self.stamp.wrapping_add(1);
         let ahead = self.groups.iter().map(|_| Columns::default()).collect();
-        self.scan = Some(Scan { group: 0, bucket: 0, columns: Columns::default(), ahead });
+        self.scan = Some(Scan { group: 0, bucket: 0, columns: Columns::default(), ahead, after, forgotten });
     }
 
     /// Looks at up to `budget` buckets, from where the last sweep ended, and removes the values that are `dead`; returns
@@ -228,8 +291,11 @@ impl<K: Key, S: State> Table<K, S> {
                 {
                     scan.keep(group, index, slot.get());
                 }
-                slot.remove();
+                let (entry, _) = slot.remove();
                 self.entries -= 1;
+                if let Some(track) = &mut self.track {
+                    track.remove(group, entry.key.slot64(), entry.key, self.stamp);
+                }
             }
             budget -= end.saturating_sub(bucket);
             if end < table.num_buckets() {
@@ -264,6 +330,7 @@ impl<K: Key, S: State> Table<K, S> {
             for bucket in scan.bucket..end {
                 if let Some(entry) = table.get_bucket(bucket)
                     && entry.stamp != self.stamp
+                    && scan.shows(entry.stamp)
                 {
                     scan.columns.append(entry);
                 }
@@ -272,6 +339,15 @@ impl<K: Key, S: State> Table<K, S> {
             scan.bucket = end;
             if scan.bucket < buckets {
                 return true;
+            }
+            if let Some(track) = &mut self.track {
+                let (stamp, forgotten) = (self.stamp, scan.forgotten);
+                let removed = &mut track.removed[scan.group];
+                removed.retain(|(_, at)| *at > forgotten);
+                if let Some(after) = scan.after {
+                    let shown = removed.iter().filter(|(_, at)| *at != stamp && *at > after);
+                    shown.for_each(|(key, _)| scan.columns.remove(key));
+                }
             }
             let group = self.held.iter().nth(scan.group).expect("there is a table for each group held");
             done(std::mem::take(&mut scan.columns).finish(group));
@@ -284,10 +360,66 @@ impl<K: Key, S: State> Table<K, S> {
     }
 }
 
+impl<K: Key> Track<K> {
+    /// Notes that a key is gone.
+    fn remove(&mut self, group: usize, hash: u64, key: K, stamp: u32) {
+        let removed = &mut self.removed[group];
+        match removed.entry(hash, |(k, _)| *k == key, |(k, _)| k.slot64()) {
+            Slot::Occupied(mut slot) => slot.get_mut().1 = stamp,
+            Slot::Vacant(slot) => drop(slot.insert((key, stamp))),
+        }
+    }
+
+    /// Notes that a key is there again; an image that is under way still shows that it was gone.
+    #[inline]
+    fn restore<S: State>(
+        &mut self,
+        group: usize,
+        hash: u64,
+        key: &K,
+        stamp: u32,
+        scan: Option<&mut Scan<K, S>>,
+    ) {
+        let removed = &mut self.removed[group];
+        if removed.is_empty() {
+            return;
+        }
+        if let Ok(slot) = removed.find_entry(hash, |(k, _)| k == key) {
+            let ((key, at), _) = slot.remove();
+            if at != stamp
+                && let Some(scan) = scan
+            {
+                scan.keep_removed(group, &key, at);
+            }
+        }
+    }
+}
+
 impl<K: Key, S: State> Scan<K, S> {
+    /// Whether the image shows what has this stamp, which is none of after it began.
+    #[inline]
+    fn shows(&self, stamp: u32) -> bool {
+        self.after.is_none_or(|after| stamp > after)
+    }
+
+    /// Takes a key that was gone when the image began.
+    fn keep_removed(&mut self, group: usize, key: &K, at: u32) {
+        if self.after.is_none() || !self.shows(at) {
+            return;
+        }
+        if group == self.group {
+            self.columns.remove(key);
+        } else if group > self.group {
+            self.ahead[group].remove(key);
+        }
+    }
+
     /// Takes the old value of an entry that is about to be written, unless the scan has been there.
     #[inline]
     fn keep(&mut self, group: usize, bucket: usize, entry: &Entry<K, S>) {
+        if !self.shows(entry.stamp) {
+            return;
+        }
         if group == self.group && bucket >= self.bucket {
             self.columns.append(entry);
         } else if group > self.group {
@@ -312,6 +444,16 @@ impl<K: Key, S: State> Columns<K, S> {
         }
     }
 
+    fn remove(&mut self, key: &K) {
+        if self.refused.is_none()
+            && let Err(problem) = self.gone.append(key)
+        {
+            let row = format!("key {}", shown_key(key));
+            *self =
+                Self { refused: Some(Refused { row, problem: problem.inside("key") }), ..Self::default() };
+        }
+    }
+
     #[inline]
     fn size_bytes(&self) -> usize {
         self.keys.size_hint_bytes() + self.values.size_hint_bytes()
@@ -325,7 +467,8 @@ impl<K: Key, S: State> Columns<K, S> {
 
     fn finish(mut self, group: KeyGroup) -> GroupImage {
         self.cut();
-        GroupImage { group, pieces: self.pieces, refused: self.refused }
+        let gone = (!self.gone.is_empty()).then(|| self.gone.finish(None));
+        GroupImage { group, pieces: self.pieces, gone, refused: self.refused }
     }
 }
 
@@ -407,6 +550,59 @@ mod tests {
             prop_assert!((0..800).all(|key| get(&mut table, key).is_none_or(|value| value % 3 != 0)) || sweep > 0);
             while table.scan(64, |rows| collect(&mut image, &rows)) {}
             prop_assert_eq!(image, expected);
+        }
+
+        /// An image of the changes since an earlier one, laid over that, is an image of all, whatever is written
+        /// meanwhile; images may be given up, and any one may be followed by changes since it.
+        #[test]
+        fn changes_laid_over_an_earlier_image_are_the_state(
+            epochs in prop::collection::vec(
+                (
+                    prop::collection::vec((0u64..60, prop::option::weighted(0.6, any::<i64>()), 0usize..4), 0..80),
+                    prop::option::weighted(0.8, any::<prop::sample::Index>()),
+                    prop::bool::weighted(0.8),
+                ),
+                1..9,
+            ),
+            groups in 1u16..5,
+        ) {
+            let mut table = table(groups);
+            let mut now = Map::new();
+            table.track(0);
+            // The images that there are, by epoch.
+            let mut images = vec![(0, Map::new())];
+            for (epoch, (writes, since, is_kept)) in (1..).zip(epochs) {
+                let since = since.map(|index| index.get(&images).clone());
+                table.begin(epoch, since.as_ref().map(|(epoch, _)| *epoch), images[0].0);
+                let shown = now.clone();
+                let (mut rows, mut gone) = (Map::new(), Vec::new());
+                let mut taken = |image: GroupImage| {
+                    collect(&mut rows, &image);
+                    if let Some(keys) = &image.gone {
+                        let reader = <u64 as State>::Reader::new(keys).unwrap();
+                        gone.extend((0..keys.len()).map(|row| reader.read(row)));
+                    }
+                };
+                for (key, value, budget) in writes {
+                    set(&mut table, key, value);
+                    match value {
+                        Some(value) => now.insert(key, value),
+                        None => now.remove(&key),
+                    };
+                    table.scan(budget, &mut taken);
+                }
+                if !is_kept {
+                    table.abandon_image();
+                    continue;
+                }
+                while table.scan(64, &mut taken) {}
+                prop_assert!(gone.iter().all(|key| !rows.contains_key(key)), "a key is written or gone, not both");
+                let mut laid_over = since.map_or_else(Map::new, |(_, image)| image);
+                laid_over.retain(|key, _| !gone.contains(key));
+                laid_over.extend(rows);
+                prop_assert_eq!(&laid_over, &shown);
+                images.push((epoch, shown));
+            }
         }
     }
 }

@@ -62,6 +62,8 @@ mod fixtures;
 mod flights_year;
 mod hostile;
 #[cfg(feature = "engine")]
+mod incremental;
+#[cfg(feature = "engine")]
 mod joins;
 mod keys;
 mod layers;

@@ -125,6 +125,9 @@ struct RunArgs {
     /// Take a checkpoint every so many milliseconds, instead of what the job says
     #[arg(long, value_name = "MS")]
     checkpoint_interval_ms: Option<u64>,
+    /// Write into checkpoints only what has changed, on top of the files of older ones
+    #[arg(long)]
+    incremental: bool,
     /// Restart the job when it fails: never, fixed, exponential or rate, with settings; see --help
     ///
     /// A supervisor runs each attempt as a process of its own, which goes on from the last checkpoint. Default: what
@@ -267,6 +270,7 @@ impl RunArgs {
             fresh: self.fresh,
             drop_unmatched: self.drop_unmatched,
             checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
+            incremental: self.incremental,
             supervision,
             clock: Clock::system(),
         })

@@ -71,7 +71,7 @@ impl<N: Key + Ord, V: State> BroadcastState<N, V> {
                 } else {
                     Vec::new()
                 };
-                GroupImage { group, pieces, refused }
+                GroupImage { group, pieces, gone: None, refused }
             };
         groups.into_values().map(image).collect()
     }

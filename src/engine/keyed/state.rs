@@ -2,11 +2,12 @@
 
 use super::StateSettings;
 use super::expiry::{Lifetime, Touched};
+use crate::engine::chain::START;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::{BoxError, Error, Result};
 use crate::migrate::StoredFacts;
-use crate::migrate::lazy::Untouched;
+use crate::migrate::lazy::{Untouched, UntouchedImage};
 use crate::model::{
     KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
 };
@@ -37,6 +38,8 @@ pub(crate) struct KeyedState<K: Key, S: State> {
     held: KeyGroupRange,
     schema: Schema,
     file: StateFileKind,
+    /// Whether there are images of what has changed.
+    is_tracked: bool,
 }
 
 /// The values on the heap. Those that never expire have no time beside them: it would take room in each entry.
@@ -80,7 +83,7 @@ impl<K: Key, S: State> KeyedState<K, S> {
                 untouched.add(savepoint.state_file(entry, file)?, path, schema.clone(), route);
             }
         }
-        Ok(Self {
+        let mut opened = Self {
             live: match settings.expiry {
                 None => Live::Lasting(Table::new(held)),
                 Some(expiry) => {
@@ -98,7 +101,12 @@ impl<K: Key, S: State> KeyedState<K, S> {
                 worker: context.worker,
                 max_parallelism: context.max_parallelism,
             },
-        })
+            is_tracked: context.is_incremental,
+        };
+        if opened.is_tracked {
+            with_table!(&mut opened.live, table => table.track(START));
+        }
+        Ok(opened)
     }
 
     /// Returns the place of a key with this [`hash64`](Key::hash64).
@@ -129,6 +137,26 @@ impl<K: Key, S: State> KeyedState<K, S> {
         key: &K,
         change: impl FnOnce(&mut Option<S>) -> R,
     ) -> Result<R> {
+        let taken = self.untouched.taken();
+        let result = self.update_entry(at, key, change);
+        if self.is_tracked && self.untouched.taken() != taken {
+            self.note_taken(at, key);
+        }
+        result
+    }
+
+    /// Notes that a key that the savepoint had is gone, if what was taken from there has not become an entry.
+    #[cold]
+    fn note_taken(&mut self, at: Place, key: &K) {
+        with_table!(&mut self.live, table => {
+            if !table.contains(at.group, at.hash, key) {
+                table.note_removed(at.group, at.hash, key);
+            }
+        });
+    }
+
+    #[inline]
+    fn update_entry<R>(&mut self, at: Place, key: &K, change: impl FnOnce(&mut Option<S>) -> R) -> Result<R> {
         let Self { live, untouched, .. } = self;
         match live {
             Live::Lasting(table) => {
@@ -156,6 +184,16 @@ impl<K: Key, S: State> KeyedState<K, S> {
         if matches!(&self.live, Live::Expiring(_, lifetime) if lifetime.touches_on_read()) {
             return self.update(at, key, |value| look(value.as_ref()));
         }
+        let taken = self.untouched.taken();
+        let result = self.read_entry(at, key, look);
+        if self.is_tracked && self.untouched.taken() != taken {
+            self.note_taken(at, key);
+        }
+        result
+    }
+
+    #[inline]
+    fn read_entry<R>(&mut self, at: Place, key: &K, look: impl FnOnce(Option<&S>) -> R) -> Result<R> {
         let Self { live, untouched, .. } = self;
         match live {
             Live::Lasting(table) => {
@@ -231,15 +269,22 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
     }
 
     fn begin(&mut self, order: &ImageOrder) -> KeyedImage {
-        with_table!(&mut self.live, table => table.begin_image());
+        let chain = order.chain(&self.file.uid, &self.file.state);
+        let layer = chain.and_then(|chain| chain.layer).filter(|_| self.is_tracked);
+        let oldest = chain.map_or(order.epoch, |chain| chain.oldest);
+        let since = layer.map(|(since, _)| since);
+        with_table!(&mut self.live, table => table.begin(order.epoch, since, oldest));
         let entries = with_table!(&self.live, table => table.len());
         let size = (entries as u64 + self.untouched.remaining(), self.held.count());
         let lifetime = match &self.live {
             Live::Lasting(_) => None,
             Live::Expiring(_, lifetime) => Some(*lifetime),
         };
-        let (file, schema, untouched) = (self.file.clone(), self.schema.clone(), self.untouched.image());
-        KeyedImage::new::<K>(file, order, schema, untouched, size).expiring(lifetime)
+        // What nobody has touched has not changed.
+        let untouched = if layer.is_some() { UntouchedImage::default() } else { self.untouched.image() };
+        let (file, schema) = (self.file.clone(), self.schema.clone());
+        let image = KeyedImage::new::<K>(file, order, schema, untouched, size);
+        image.expiring(lifetime).layer(layer.map(|(_, layer)| layer))
     }
 
     fn scan(&mut self, buckets: usize, done: &mut dyn FnMut(GroupImage)) -> bool {
