@@ -1,6 +1,7 @@
 //! What does keyed read-modify-write cost, through the public API, beside the same pipeline by hand?
 //!
-//!     cargo bench --bench keyed [-- --keys 1M,10M --workers 1,2 --seconds 5 --interval-ms 2000 --dir DIR --json]
+//!     cargo bench --bench keyed [-- --keys 1M,10M --workers 1,2 --seconds 5 --interval-ms 2000 --hot-percent 100
+//!         --dir DIR --json]
 //!
 //! One event is made, hashed, sent to the worker that holds its key, changes `(bool, i64)` and is passed on in
 //! about 36 % of all cases. CPU time is that of the whole process: source, sink and, where checkpoints are
@@ -20,6 +21,7 @@ fn main() {
     let report = Report::new(&args, "keyed read-modify-write");
     let time = args.seconds("--seconds", 5.0);
     let interval = Duration::from_millis(args.number("--interval-ms", "2000"));
+    let share = args.number("--hot-percent", "100") as f64 / 100.0;
     for keys in args.numbers("--keys", "1M,10M") {
         for workers in args.numbers("--workers", "1,2") {
             let workers = workers as usize;
@@ -30,12 +32,18 @@ fn main() {
             };
             let by_hand = by_hand(keys, workers, time);
             print("by hand", by_hand);
-            let off = pitlane(&args, keys, workers, time, Checkpoints::off());
+            // A share of the keys, so that there is something that does not change between two checkpoints.
+            let hot = |keys: u64| (keys as f64 * share).max(1.0) as u64;
+            let off = pitlane(&args, (keys, hot(keys)), workers, time, Checkpoints::off());
             print("pitlane", off);
             let ratio = off.cpu_ns_per_event / by_hand.cpu_ns_per_event;
             report.figure(&name("pitlane / by hand: CPU"), ratio, "times");
-            let on = pitlane(&args, keys, workers, time.max(3 * interval), Checkpoints::every(interval));
+            let every = Checkpoints::every(interval);
+            let on = pitlane(&args, (keys, hot(keys)), workers, time.max(3 * interval), every);
             print(&format!("checkpoints every {} ms", interval.as_millis()), on);
+            let changed = Checkpoints::every(interval).incremental();
+            let on = pitlane(&args, (keys, hot(keys)), workers, time.max(3 * interval), changed);
+            print(&format!("of what has changed every {} ms", interval.as_millis()), on);
             report.figure(&name("resident memory at the end"), common::rss_mib(), "MiB");
         }
     }
@@ -60,12 +68,20 @@ fn by_hand(keys: u64, workers: usize, time: Duration) -> Rate {
     rate
 }
 
-fn pitlane(args: &Args, keys: u64, workers: usize, time: Duration, checkpoints: Checkpoints) -> Rate {
+/// Runs the job: first all keys come, then only `hot` of them.
+fn pitlane(
+    args: &Args,
+    (keys, hot): (u64, u64),
+    workers: usize,
+    time: Duration,
+    checkpoints: Checkpoints,
+) -> Rate {
     let progress = Arc::<Progress>::default();
     let noted = Arc::clone(&progress);
     let events = Generator::new(common::SPLITS, u64::MAX, move |split, n| {
         noted.note(split, n);
-        event(split, n, keys)
+        let is_warm = n >= keys / u64::from(common::SPLITS);
+        event(split, n, if is_warm { hot } else { keys })
     });
     let job = Job::new("keyed").checkpoints(checkpoints);
     job.source(events)

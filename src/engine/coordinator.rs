@@ -600,6 +600,9 @@ impl Coordinator {
                     }
                     entry.tombstones.extend(part.tombstones.iter().cloned());
                 }
+                if linked.is_some() {
+                    entry.forget_schemas();
+                }
                 entry
             });
             operators.push(OperatorEntry {

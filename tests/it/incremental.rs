@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SPLITS: u32 = 2;
-const KEYS: u64 = 1500;
+const KEYS: u64 = 4000;
 /// At this count a key is let go, and begins again with the next record.
 const GONE: u64 = 4;
 
@@ -53,7 +53,7 @@ fn job() -> Job {
         .source(Generator::new(SPLITS, u64::MAX, |split, n| (key(split, n), n as i64)))
         .uid("keys")
         .watermarks(Watermarks::ascending(), |(_, at_ms)| *at_ms)
-        .rate(25_000.0);
+        .rate(6_000.0);
     let by_key = keys.key_by(|(key, _)| *key);
     let _ = by_key
         .flat_map_with_state(|count: &mut Option<u64>, _| {
