@@ -476,7 +476,6 @@ impl Coordinator {
 
     /// Puts the files that an image builds on into its directory.
     fn link(&self, flight: &mut Flight) -> Result<()> {
-        let Some(chain) = &self.chain else { return Ok(()) };
         let mut store = None;
         for (node, _, description) in &self.facts.parts {
             let parts = (0..self.facts.workers).filter_map(|worker| flight.parts.get(&(worker, *node)));
@@ -491,7 +490,10 @@ impl Coordinator {
                     .chain(&id.0, &id.1)
                     .and_then(|ordered| ordered.layer)
                     .map(|(since, _)| since);
-                let Some(kept) = since.and_then(|since| chain.kept(&id.0, &id.1, since)) else { continue };
+                // What has changed is nothing without what it is laid over.
+                let over = self.chain.as_ref().zip(since);
+                let over = over.and_then(|(chain, since)| Some((chain, chain.kept(&id.0, &id.1, since)?)));
+                let (chain, kept) = over.ok_or(Error::Stopped { what: "a checkpoint to build on" })?;
                 let store = match &store {
                     Some(store) => store,
                     None => {

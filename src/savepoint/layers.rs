@@ -59,7 +59,7 @@ impl Cover {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self) -> Result<StateFile> {
+    pub(super) fn file(&self) -> Result<StateFile> {
         if let Some(file) = &self.opened().file {
             return Ok(file.clone());
         }

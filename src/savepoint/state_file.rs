@@ -90,6 +90,16 @@ impl StateFile {
         &self.inner.file
     }
 
+    /// Opens the files of newer layers, which otherwise are opened when they are first needed: their directory may be
+    /// gone by then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Savepoint::state_file`](super::Savepoint::state_file).
+    pub fn hold_layers(&self) -> Result<()> {
+        self.inner.covers.iter().try_for_each(|cover| cover.file().map(drop))
+    }
+
     /// Shows where the file is, for messages.
     pub(super) fn path(&self) -> &str {
         self.inner.file.path()

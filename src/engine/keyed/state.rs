@@ -80,7 +80,10 @@ impl<K: Key, S: State> KeyedState<K, S> {
                 let route = settings.chain.route_with(schema, &StoredFacts::new(view, file.schema));
                 let route = route.map_err(|e| e.into_error(uid.clone(), name.clone()))?;
                 let path = format!("{}/{}", savepoint.location(), file.path);
-                untouched.add(savepoint.state_file(entry, file)?, path, schema.clone(), route);
+                let opened = savepoint.state_file(entry, file)?;
+                // The checkpoint that the job starts from is discarded while rows of it are still untouched.
+                opened.hold_layers()?;
+                untouched.add(opened, path, schema.clone(), route);
             }
         }
         let mut opened = Self {
