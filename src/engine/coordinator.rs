@@ -20,12 +20,11 @@ use crate::model::{
     StateName,
 };
 use crate::savepoint::{Savepoint, seal};
-use crate::storage::LocalStore;
-use crate::storage::local_path;
+use crate::storage::{create_directory, local_path};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -498,12 +497,11 @@ impl Coordinator {
                     Some(store) => store,
                     None => {
                         let path = &flight.order.directory;
-                        store.insert(
-                            LocalStore::create_root(path).map_err(Error::io("create", path.as_str()))?,
-                        )
+                        let opened = create_directory(Path::new(path));
+                        store.insert(opened.map_err(Error::io("create", path.as_str()))?)
                     }
                 };
-                flight.linked.insert(id, chain.image().link_state(&kept, (store, ""))?);
+                flight.linked.insert(id, chain.image().link_state(&kept, (store.as_ref(), ""))?);
             }
         }
         Ok(())
