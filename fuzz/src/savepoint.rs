@@ -28,8 +28,9 @@ fn check(mutant: Mutant<'_>) {
     assert!(!full.problems.is_empty() || fast.problems.is_empty(), "fast found more: {:?}", fast.problems);
     // Every byte is vouched for, unless whoever changed it vouches for it too.
     assert!(!full.problems.is_empty() || !has_changed || mutant.is_mended, "a change was not found");
+    // A job that starts reads lists too, of which a fast look sees no row.
     let checked = savepoint.check();
-    assert_eq!(checked.is_err(), !fast.problems.is_empty(), "{checked:?} and {:?}", fast.problems);
+    assert!(checked.is_err() || fast.problems.is_empty(), "not found by a job: {:?}", fast.problems);
     let mut error = checked.err();
     for state in savepoint.operators().flat_map(|operator| operator.states().collect::<Vec<_>>()) {
         error = error.or(read(&state).err());

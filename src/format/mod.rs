@@ -16,6 +16,7 @@ mod parquet_write;
 mod settings;
 mod sink;
 mod sparse;
+mod thrift;
 mod type_json;
 mod weight;
 

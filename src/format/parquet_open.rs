@@ -7,7 +7,7 @@ use super::chunks::{CHUNKS_KEY, FORMAT_KEY, Hashes, PAGES_KEY, SCHEMA_KEY, STRID
 use super::parquet_write::MAX_GROUP_ROWS;
 use super::settings::parquet_schema;
 use super::sparse::{ReadAt, Sparse};
-use super::{FORMAT, StateColumns};
+use super::{FORMAT, StateColumns, thrift};
 use crate::error::{Error, Result};
 use crate::model::{Digest, FileEntry, Fingerprint, KeyGroupRange, StateKind, leaf_count};
 use arrow::datatypes::SchemaRef;
@@ -91,15 +91,20 @@ impl ParquetFile {
         let wanted = parquet_schema(&columns);
         let wanted =
             wanted.map_err(|source| Error::Parquet { action: "describe", path: path.clone(), source })?;
-        let sparse = Sparse::new(entry.size_bytes, vec![(tail_start, tail)]);
         let key_leaves = columns.key.as_ref().map_or(1, leaf_count);
-        let metadata = guarded(&path, "the footer", || {
-            let reader = ParquetMetaDataReader::new()
+        check_footer(&tail).map_err(|(found, wanted)| damage(found, wanted))?;
+        let sparse = Sparse::new(entry.size_bytes, vec![(tail_start, tail.clone())]);
+        let metadata =
+            guarded(&path, "the footer", || ParquetMetaDataReader::new().parse_and_finish(&sparse))?;
+        check_indexes(&metadata, tail_start, &tail).map_err(|(found, wanted)| damage(found, wanted))?;
+        let metadata = guarded(&path, "the page index", || {
+            let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
                 .with_offset_index_policy(PageIndexPolicy::Required)
                 // Of bounds of pages, those of the key group and of the key are used, to find keys.
                 .with_column_index_policy(PageIndexPolicy::Optional)
                 .with_column_index_mask(ColumnChunkMask::columns(0..=key_leaves));
-            reader.parse_and_finish(&sparse)
+            reader.read_page_indexes(&sparse)?;
+            reader.finish()
         })?;
         let found = metadata.file_metadata().schema_descr();
         // The name of the root is any program's own.
@@ -247,6 +252,35 @@ type Odd = (String, String);
 
 fn odd(found: impl Into<String>, wanted: impl Into<String>) -> Odd {
     (found.into(), wanted.into())
+}
+
+/// Checks the footer at the end of a tail, before the library reads it: its length is in the eight bytes behind it.
+fn check_footer(tail: &[u8]) -> Result<(), Odd> {
+    let Some((rest, [a, b, c, d, magic @ ..])) = tail.split_last_chunk::<8>() else { return Ok(()) };
+    let length = u32::from_le_bytes([*a, *b, *c, *d]);
+    if magic != MAGIC {
+        return Err(odd("other bytes at the end", "the magic of Parquet"));
+    }
+    let start = usize::try_from(length).ok().and_then(|length| rest.len().checked_sub(length));
+    let start = start.ok_or_else(|| {
+        odd(format!("a footer of {length} bytes"), format!("at most the {} of the tail", rest.len()))
+    })?;
+    thrift::check_schema(&rest[start..])
+}
+
+/// Checks the page indexes in a tail, before the library reads them.
+fn check_indexes(metadata: &ParquetMetaData, tail_start: u64, tail: &[u8]) -> Result<(), Odd> {
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    for chunk in chunks {
+        let place = chunk.offset_index_offset().zip(chunk.offset_index_length());
+        // One that lies elsewhere is not read.
+        let index = place.and_then(|(offset, length)| {
+            let start = usize::try_from(u64::try_from(offset).ok()?.checked_sub(tail_start)?).ok()?;
+            tail.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+        });
+        index.map_or(Ok(()), thrift::check_offset_index)?;
+    }
+    Ok(())
 }
 
 /// A footer that is taken apart.

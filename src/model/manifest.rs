@@ -120,7 +120,7 @@ pub struct JobInfo {
 }
 
 /// A migration that state of a savepoint went through, or an operator that it was renamed from or left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MigrationRecord {
     /// What the migration is called: the name of its type in the job's code, or of the file that it was written in.
     pub name: String,

@@ -6,6 +6,7 @@
 use super::verify::{Report, Sample};
 use super::{StateColumns, StateFile};
 use crate::format::RowOrder;
+use crate::model::text::counted;
 use crate::model::{ColumnMismatch, FileEntry, StateEntry, StateKind, value_at};
 use arrow::array::RecordBatch;
 use std::cmp::Reverse;
@@ -165,7 +166,7 @@ impl<'a> Cursor<'a> {
             );
         }
         if strangers > 0 {
-            let found = format!("row group {index}: {strangers} rows outside of its key groups");
+            let found = format!("row group {index}: {} outside of its key groups", counted(strangers, "row"));
             report.add(&self.entry.place(), found, "the key groups of its statistics");
         }
         if let Some((found, wanted)) = odd_value(&batch, self.file.columns()) {

@@ -60,6 +60,7 @@ mod first_job;
 mod fixtures;
 #[cfg(feature = "engine")]
 mod flights_year;
+mod heap;
 mod hostile;
 #[cfg(feature = "engine")]
 mod incremental;

@@ -1,7 +1,9 @@
 //! What the fuzzers do, on any toolchain: their corpus again, and changes to golden savepoints that look random.
 
 use crate::fuzz::{self, Golden};
+use crate::heap::peak_bytes;
 use std::path::Path;
+use std::process::Command;
 
 /// Numbers that look random, always the same ones.
 struct Numbers(u64);
@@ -46,4 +48,44 @@ fn what_the_fuzzers_have_kept_goes_well() {
         }
     }
     assert!(count > 40, "{count}");
+}
+
+/// Set in the process that measures: nothing else runs in it.
+const CHILD: &str = "PITLANE_TEST_MEMORY";
+
+/// The most that opening, verifying, reading and salvaging a savepoint of a few files of a few kilobytes takes in one
+/// moment: the weight that clause PQ-12 lets a row group have, and an eighth more for all else.
+const MOST_BYTES: usize = 576 << 20;
+
+/// Not a test of its own: what the test below starts.
+#[test]
+fn child_that_measures_memory() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let golden = Golden::all();
+    let mut numbers = Numbers(4);
+    let mut most = 0;
+    for _ in 0..300 {
+        let mut script = numbers.bytes();
+        // Hashes that fit: otherwise what was changed is never looked at.
+        script[1] = 3;
+        let peak = peak_bytes(|| fuzz::savepoint(&golden, &script));
+        assert!(peak < MOST_BYTES, "{peak} bytes for {script:?}");
+        most = most.max(peak);
+    }
+    println!("at most {most} bytes");
+    assert!(most > 1 << 16, "nothing was measured");
+}
+
+/// Clauses PQ-12 and PQ-13.
+#[test]
+fn no_change_to_a_golden_savepoint_makes_reading_it_take_more_memory_than_is_said() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["mutations::child_that_measures_memory", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("at most"), "{said}{}", String::from_utf8_lossy(&child.stderr));
 }

@@ -72,6 +72,11 @@ fn check_whole(manifest: &Manifest, door: Door<'_>) -> Result<()> {
     if let Some(source) = manifest.sources.iter().find(|s| !uids.insert(&s.uid)) {
         return Err(twice("source", source.uid.as_str()));
     }
+    let mut records = HashSet::new();
+    if let Some(record) = manifest.migrations.iter().find(|record| !records.insert(*record)) {
+        let found = format!("migration `{}`: noted twice", record.name.escape_debug());
+        return Err(door.refuse("MF-17", found, "it once"));
+    }
     let mut paths = HashSet::new();
     if let Some(file) = manifest.files().find(|f| !paths.insert(&f.path)) {
         return Err(door.refuse("MF-9", format!("the path `{}` twice", file.path), "it once"));
@@ -120,7 +125,10 @@ fn read_migration(wire: MigrationV1, door: Door<'_>) -> Result<MigrationRecord> 
     }
     let state = |name: &String| StateName::new(name).ok_or_else(|| bad_name("state", name, door));
     let versions = match (wire.from, wire.to) {
-        (Some(from), Some(to)) => Some((SchemaVersion(from), SchemaVersion(to))),
+        (Some(from), Some(to)) if from <= to => Some((SchemaVersion(from), SchemaVersion(to))),
+        (Some(from), Some(to)) => {
+            return Err(refuse("MF-17", format!("from version {from} to {to}"), "a version that is not older"));
+        }
         (None, None) => None,
         _ => return Err(refuse("MF-17", "one of `from` and `to`".to_owned(), "both or none")),
     };
