@@ -128,6 +128,7 @@ fn a_flipped_bit_costs_its_row_group_and_no_other() {
     assert!(hit.len() > 12, "{hit:?}");
 }
 
+/// Clause RF-2.
 #[test]
 fn a_file_that_is_lost_costs_its_rows_and_the_schema_that_only_it_had() {
     let store = MemoryStore::new();
