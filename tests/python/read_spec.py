@@ -652,8 +652,9 @@ ENCODINGS += ["DELTA_BYTE_ARRAY", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"]
 
 
 def page_length(data, start):
-    """The length of a page: its header, Thrift in the compact protocol, and what the header says follows it."""
-    at, last, compressed = start, 0, None
+    """The length of a page: its header, Thrift in the compact protocol, and what the header says follows it; and its
+    weight (PQ-12)."""
+    at, last, compressed, uncompressed, values = start, 0, None, 0, 0
 
     def varint():
         nonlocal at
@@ -691,11 +692,18 @@ def page_length(data, start):
         head = data[at]
         at += 1
         last = last + (head >> 4) if head >= 0x10 else varint() // 2
-        if last == 3:
+        if last == 2:
+            uncompressed = varint() // 2
+        elif last == 3:
             compressed = varint() // 2
         else:
+            if last in (5, 8):
+                # The header of a page of data, whose first field is the number of values.
+                kept, at = at, at + 1
+                values = varint() // 2
+                at = kept
             skip(head & 0x0F)
-    return at + 1 + compressed - start
+    return at + 1 + compressed - start, uncompressed + 8 * values
 
 
 def read_file(data, file, state, schema, groups):
@@ -766,6 +774,7 @@ def check_hashes(data, metadata, footer, tail_start):
     """CH-1, CH-3, CH-4, PQ-11."""
     chunks, pages, end = "", "", 4
     for index in range(metadata.num_row_groups):
+        weight = 0
         for leaf in range(metadata.num_columns):
             chunk = metadata.row_group(index).column(leaf)
             start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
@@ -776,10 +785,12 @@ def check_hashes(data, metadata, footer, tail_start):
             chunks += xxhash.xxh3_128_hexdigest(head + data[start:end])
             at = start
             while at < end:
-                length = page_length(data, at)
+                length, weight_of_page = page_length(data, at)
+                weight += weight_of_page
                 pages += f"{xxhash.xxh3_64_intdigest(data[at : at + length]) & 0xFFFFFFFF:08x}"
                 at += length
             check(at == end, "PQ-11", f"pages that end at {at}")
+        check(weight <= 536870912, "PQ-12", f"a row group that weighs {weight}")
     check(end == tail_start, "CH-5", f"chunks that end at {end}")
     check(chunks.encode() == footer[b"pitlane.chunks"], "CH-1", "other hashes of chunks")
     check(pages.encode() == footer[b"pitlane.pages"], "CH-3", "other hashes of pages")
