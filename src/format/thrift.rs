@@ -47,7 +47,9 @@ pub(super) fn check_schema(footer: &[u8]) -> Result<(), Odd> {
     let children = match children {
         None => return Ok(()),
         Some(Ok(children)) => children,
-        Some(Err(count)) => return Err((format!("a schema of {count} columns"), "those that follow".to_owned())),
+        Some(Err(count)) => {
+            return Err((format!("a schema of {count} columns"), "those that follow".to_owned()));
+        }
     };
     let mut open: Vec<i64> = Vec::new();
     for (index, declared) in children.iter().copied().enumerate() {
@@ -233,7 +235,8 @@ mod tests {
     /// Clause PQ-13.
     #[test]
     fn an_index_of_more_pages_than_it_has_bytes_is_refused() {
-        let (found, _) = check_offset_index(&[0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x07, 0x16, 8]).unwrap_err();
+        let (found, _) =
+            check_offset_index(&[0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x07, 0x16, 8]).unwrap_err();
         assert_eq!(found, "an index of 2147483647 pages");
         assert_eq!(check_offset_index(&[0x19, 0x1C, 0x16, 8, 0x15, 2, 0x16, 0, 0, 0]), Ok(()));
         assert_eq!(check_offset_index(&[]), Ok(()), "the library says what is wrong with it");
@@ -246,7 +249,10 @@ mod tests {
             let mut bytes = Vec::new();
             for _ in 0..24 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                bytes.push([0x15, 0x19, 0x1C, 0xFC, 0x2C, 0x1B, 0xFF, (state >> 40) as u8][(state >> 60) as usize % 8]);
+                bytes.push(
+                    [0x15, 0x19, 0x1C, 0xFC, 0x2C, 0x1B, 0xFF, (state >> 40) as u8]
+                        [(state >> 60) as usize % 8],
+                );
             }
             let _ = (check_schema(&bytes), check_offset_index(&bytes));
         }

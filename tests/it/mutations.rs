@@ -87,5 +87,9 @@ fn no_change_to_a_golden_savepoint_makes_reading_it_take_more_memory_than_is_sai
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && said.contains("at most"), "{said}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(
+        child.status.success() && said.contains("at most"),
+        "{said}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
 }

@@ -127,7 +127,11 @@ fn read_migration(wire: MigrationV1, door: Door<'_>) -> Result<MigrationRecord> 
     let versions = match (wire.from, wire.to) {
         (Some(from), Some(to)) if from <= to => Some((SchemaVersion(from), SchemaVersion(to))),
         (Some(from), Some(to)) => {
-            return Err(refuse("MF-17", format!("from version {from} to {to}"), "a version that is not older"));
+            return Err(refuse(
+                "MF-17",
+                format!("from version {from} to {to}"),
+                "a version that is not older",
+            ));
         }
         (None, None) => None,
         _ => return Err(refuse("MF-17", "one of `from` and `to`".to_owned(), "both or none")),
