@@ -69,7 +69,7 @@ fn on_one_file_system_files_that_stay_as_they_are_get_a_second_name() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     std::fs::create_dir(place("old")).unwrap();
-    sample::savepoint(&pitlane::storage::LocalStore::open(&place("old")).unwrap(), "", 30);
+    sample::savepoint(&pitlane::storage::LocalStore::open(place("old")).unwrap(), "", 30);
     let old = Savepoint::open(place("old")).unwrap();
     let done = pitlane::rewrite::run_to(&Rewrite::of(&old), place("new"), Options::default()).unwrap();
     assert_eq!((done.linked_files, done.copied_files, done.written_files), (4, 0, 0));
