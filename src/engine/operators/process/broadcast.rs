@@ -88,10 +88,13 @@ impl<K: Key, T, B, O: Record, P: BroadcastProcess<K, T, B, O>> Steps<K, T, (), O
     }
 }
 
+/// Feeds the part of the function that reads the broadcast state.
+type KeyedPart<K, T, B, O, P> = ProcessNode<K, T, (), O, Reading<K, T, B, O, P>>;
+
 /// One instance of a process function with a broadcast state.
 pub(crate) struct BroadcastNode<K: Key, T, B, O: Record, P: BroadcastProcess<K, T, B, O>> {
     uid: OperatorUid,
-    keyed: ProcessNode<K, T, (), O, Reading<K, T, B, O, P>>,
+    keyed: KeyedPart<K, T, B, O, P>,
 }
 
 impl<K, T, B, O, P> BroadcastNode<K, T, B, O, P>
