@@ -171,6 +171,7 @@ const BROKEN: &[(&str, Kept, Kept)] = &[
     ("v1-false-unit", Some((1, 1)), Some((1, 1))),
     ("v1-footer-bit-flip", Some((0, 6)), Some((0, 6))),
     ("v1-footer-length", Some((0, 6)), Some((0, 6))),
+    ("v1-huge-list", Some((0, 1)), Some((0, 1))),
     ("v1-huge-page-index", Some((0, 6)), Some((0, 6))),
     ("v1-huge-row-count", Some((0, 1099511627776)), Some((0, 1099511627776))),
     ("v1-huge-schema", Some((0, 6)), Some((0, 6))),
