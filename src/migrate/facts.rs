@@ -24,7 +24,7 @@ impl<'a> StoredFacts<'a> {
     }
 
     /// Asks the statistics of the files; they count values that newer layers cover, too, which only errs on the safe side.
-    fn from_statistics(&self, place: &[Step]) -> Option<Fact> {
+    fn by_statistics(&self, place: &[Step]) -> Option<Fact> {
         let (data_type, leaf) = leaf_at(self.data_type(), place)?;
         let key = self.state.entry().key.as_ref().map_or(0, |key| leaves(&arrow_type(key)));
         // Before the value there are the key group and the key, or the index of a list.
@@ -51,7 +51,7 @@ impl<'a> StoredFacts<'a> {
     }
 
     /// Reads all values.
-    fn from_values(&self, place: &[Step]) -> Result<Fact> {
+    fn by_values(&self, place: &[Step]) -> Result<Fact> {
         let (mut absent, mut present, mut range) = (0, 0, None);
         let data_type = self.data_type();
         for batch in self.state.scan().columns(["value"]) {
@@ -90,7 +90,7 @@ fn wider(range: Option<(i128, i128)>, number: i128) -> (i128, i128) {
 impl Facts for StoredFacts<'_> {
     fn at(&self, place: &[Step]) -> Option<Fact> {
         let proves = |fact: &Fact| fact.range.is_some() || fact.absent == Some(0);
-        self.from_statistics(place).filter(proves).or_else(|| self.from_values(place).ok())
+        self.by_statistics(place).filter(proves).or_else(|| self.by_values(place).ok())
     }
 }
 

@@ -204,8 +204,9 @@ fn child_that_runs_a_job_until_it_is_killed() {
 fn after_kill_9_at_any_time_every_checkpoint_is_whole_and_the_job_goes_on_from_the_last() {
     let dir = tempfile::tempdir().unwrap();
     let newest = || {
-        let published = retained(dir.path()).into_iter().filter(|path| path.join("manifest.json").exists());
-        published.last()
+        let mut published =
+            retained(dir.path()).into_iter().filter(|path| path.join("manifest.json").exists());
+        published.next_back()
     };
     let mut read = 0;
     for run in 0..5_u64 {

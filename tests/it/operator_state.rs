@@ -24,12 +24,15 @@ const GROUP: usize = 7;
 type Record = (u32, u64);
 type Counts = Msgpack<HashMap<u32, u64>>;
 
+/// What each instance was given at its start.
+type Dealt = Vec<(usize, u64)>;
+
 /// Sends records on in groups, and counts them, by split and in all.
 struct Grouping {
     held: OperatorList<Record>,
     counts: OperatorValue<Counts>,
     totals: OperatorUnion<(usize, u64)>,
-    tell: Arc<Mutex<Sender<Vec<(usize, u64)>>>>,
+    tell: Arc<Mutex<Sender<Dealt>>>,
 }
 
 impl OperatorProcess<Record, Vec<Record>> for Grouping {
@@ -66,7 +69,7 @@ fn add(Msgpack(mut a): Counts, Msgpack(b): Counts) -> Counts {
     Msgpack(a)
 }
 
-fn job(out: &Path, tell: &Sender<Vec<(usize, u64)>>) -> Job {
+fn job(out: &Path, tell: &Sender<Dealt>) -> Job {
     let job = Job::new("grouping").checkpoints(Checkpoints::every(Duration::from_millis(4)));
     let records =
         job.source(Generator::new(SPLITS, RECORDS, |split, n| (split, n))).uid("records").rate(4_000.0);
@@ -131,7 +134,7 @@ proptest! {
         let mut before = Vec::new();
         let all_are_told = |told: &std::sync::mpsc::Receiver<_>, workers: usize, before: &[(usize, u64)]| {
             for _ in 0..workers {
-                let all: Vec<(usize, u64)> = told.recv_timeout(Duration::from_secs(20)).unwrap();
+                let all: Dealt = told.recv_timeout(Duration::from_secs(20)).unwrap();
                 assert_eq!(all, before, "each instance sees what all had");
             }
         };

@@ -103,7 +103,7 @@ pub(crate) fn job(out: &Path, times: f64) -> Job {
     let job = Job::new("counting").checkpoints(Checkpoints::every(Duration::from_millis(40)));
     let bound = Watermarks::bounded(Duration::from_millis(DISORDER_MS as u64));
     let events = job.source(Generator::new(SPLITS, RECORDS, event)).uid("events");
-    let events = events.watermarks(bound.clone(), |event| event.1).rate(60.0 * times);
+    let events = events.watermarks(bound, |event| event.1).rate(60.0 * times);
     let partners = job.source(Generator::new(1, PARTNERS, |_, n| partner(n))).uid("partners");
     let partners = partners.watermarks(bound, |event| event.1).rate(40.0 * times);
     let rules = job.source(Generator::new(1, RULES, |_, n| n)).uid("rules").rate(12.0 * times);

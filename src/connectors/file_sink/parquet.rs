@@ -133,7 +133,7 @@ mod tests {
     fn departure(n: u16) -> Departure {
         Departure {
             carrier: format!("C{n}"),
-            delay_min: (n % 3 > 0).then(|| f64::from(n) / 2.0),
+            delay_min: (!n.is_multiple_of(3)).then(|| f64::from(n) / 2.0),
             seats: (0..n % 4).collect(),
             gate: Gate { hall: char::from(b'A' + (n % 5) as u8), number: (n % 50) as u8 },
         }
