@@ -141,6 +141,15 @@ impl RunningJob {
         self.call(&Command::Cancel)
     }
 
+    /// Says how much time workers are to give to migrating keys that no record has touched.
+    ///
+    /// # Errors
+    ///
+    /// As [`savepoint`](Self::savepoint).
+    pub fn background(&self, request: super::BackgroundRequest) -> Result<JobStatus> {
+        self.call(&Command::Background(request))
+    }
+
     fn call<T: DeserializeOwned>(&self, command: &Command) -> Result<T> {
         let id = &self.status.id;
         ask(id, &self.socket, command, None).map_err(|failure| match failure {

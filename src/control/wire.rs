@@ -21,6 +21,8 @@ pub enum Command {
     Stop(StopRequest),
     /// `POST /v1/cancel`: end at once, without a savepoint; answered with a [`JobStatus`].
     Cancel,
+    /// `POST /v1/background`: give so much time to keys that no record has touched; answered with a [`JobStatus`].
+    Background(BackgroundRequest),
     /// `GET /metrics`: answered with Prometheus' text format.
     Metrics,
 }
@@ -45,6 +47,14 @@ pub struct StopRequest {
     /// The savepoint to leave behind.
     #[serde(flatten)]
     pub savepoint: SavepointRequest,
+}
+
+/// How much time workers are to give to migrating keys that no record has touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackgroundRequest {
+    /// The part of each worker's time, in percent; 0 to stop.
+    #[serde(default)]
+    pub percent: u32,
 }
 
 /// A savepoint that was taken.
@@ -106,6 +116,9 @@ pub struct JobStatus {
     pub last_checkpoint_failure: Option<CheckpointFailure>,
     /// The directory with the job's checkpoints and savepoints.
     pub data_dir: String,
+    /// The part of each worker's time that goes into migrating keys that no record has touched, in percent.
+    #[serde(default)]
+    pub background_percent: u32,
     #[serde(default)]
     pub watermark_ms: Option<i64>,
     #[serde(default)]
@@ -137,6 +150,7 @@ impl JobStatus {
             failed_checkpoints: 0,
             last_checkpoint_failure: None,
             data_dir: String::new(),
+            background_percent: 0,
             watermark_ms: None,
             sources: Vec::new(),
             operators: Vec::new(),
@@ -361,6 +375,7 @@ impl Command {
             "/v1/savepoints" => ("POST", read_body(body).map(Self::Savepoint)),
             "/v1/stop" => ("POST", read_body(body).map(Self::Stop)),
             "/v1/cancel" => ("POST", Ok(Self::Cancel)),
+            "/v1/background" => ("POST", read_body(body).map(Self::Background)),
             "/metrics" => ("GET", Ok(Self::Metrics)),
             _ => return Err(Response::error(404, format!("there is nothing at {path}"), None)),
         };
@@ -378,6 +393,7 @@ impl Command {
             Self::Savepoint(savepoint) => Request::json("POST", "/v1/savepoints", savepoint),
             Self::Stop(stop) => Request::json("POST", "/v1/stop", stop),
             Self::Cancel => Request::bare("POST", "/v1/cancel"),
+            Self::Background(background) => Request::json("POST", "/v1/background", background),
             Self::Metrics => Request::bare("GET", "/metrics"),
         }
     }
@@ -476,6 +492,7 @@ mod tests {
             Command::Savepoint(savepoint.clone()),
             Command::Stop(StopRequest { drain: true, savepoint }),
             Command::Cancel,
+            Command::Background(BackgroundRequest { percent: 10 }),
             Command::Metrics,
         ] {
             assert_eq!(Command::parse(&command.request()), Ok(command));

@@ -1,5 +1,6 @@
 //! What a running job tells of itself: to `pitlane status`, to Prometheus, to whoever holds its handle.
 
+use super::background::Background;
 use super::checkpoints::Checkpoints;
 use super::graph::Role;
 use super::history::History;
@@ -38,6 +39,7 @@ pub(crate) struct JobFacts {
     pub(crate) meters: Arc<Vec<Meter>>,
     /// All processes, with their addresses and process ids, if there are several.
     pub(crate) processes: Vec<(String, u32)>,
+    pub(crate) background: Arc<Background>,
 }
 
 /// What a running job tells of itself, shared with whoever answers for it.
@@ -122,6 +124,11 @@ impl Board {
         news.failed += 1;
         news.last_failure =
             Some(CheckpointFailure { epoch, at_ms: super::now_ms(), error: super::with_causes(error) });
+    }
+
+    /// Says how much time workers are to give to migrating keys that no record has touched.
+    pub(crate) fn background(&self, percent: u32) {
+        self.facts.background.set(percent);
     }
 
     fn news(&self) -> MutexGuard<'_, News> {
@@ -226,6 +233,7 @@ impl Board {
             failed_checkpoints: news.failed,
             last_checkpoint_failure: news.last_failure.clone(),
             data_dir: shown(&facts.root),
+            background_percent: facts.background.percent(),
             watermark_ms: news.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
             sources: sources.collect(),
             operators: operators.collect(),

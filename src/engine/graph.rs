@@ -1,5 +1,6 @@
 //! The job as its operators, before it runs: what each is, what it reads, and how to open it on a worker.
 
+use super::background::Background;
 use super::clock::Clock;
 use super::keyed::TimeKind;
 use super::meter::Meter;
@@ -109,6 +110,7 @@ pub(crate) struct OpenContext<'a> {
     /// What to go on from.
     pub(crate) restore: Option<&'a Savepoint>,
     pub(crate) meters: &'a Arc<Vec<Meter>>,
+    pub(crate) background: &'a Arc<Background>,
     /// The side outputs that something reads, in the order of their ports, from 1.
     pub(crate) sides: &'a [String],
     pub(crate) clock: &'a Clock,

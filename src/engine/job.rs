@@ -1,5 +1,6 @@
 //! A job: what it is made of, and running it.
 
+use super::background::Background;
 use super::beginning::Beginning;
 use super::board::{Board, JobFacts};
 use super::chain::Chain;
@@ -88,6 +89,9 @@ pub struct RunOptions {
     /// Whether checkpoints have only what has changed, even if the job does not say so
     /// ([`Checkpoints::incremental`]).
     pub incremental: bool,
+    /// The part of each worker's time that goes into migrating keys that no record has touched, in percent; 0 to leave
+    /// them as they are.
+    pub background_percent: u32,
     /// What processing time goes by.
     pub clock: Clock,
     /// What is known of earlier attempts, if this one is a restart.
@@ -120,6 +124,7 @@ impl RunOptions {
             drop_unmatched: Vec::new(),
             checkpoint_interval: None,
             incremental: false,
+            background_percent: 0,
             clock: Clock::system(),
             supervision: Supervision::default(),
         }
@@ -320,6 +325,7 @@ impl Job {
         let mut checkpoints = self.checkpoints;
         checkpoints.interval = options.checkpoint_interval.or(checkpoints.interval);
         checkpoints.incremental |= options.incremental;
+        let background = Arc::new(Background::new(options.background_percent));
         let facts = Arc::new(JobFacts {
             job: job.clone(),
             parent: restore.as_ref().map(|s| s.id().clone()),
@@ -334,6 +340,7 @@ impl Job {
             supervision: options.supervision.clone(),
             meters: Arc::clone(&meters),
             processes: peers.as_ref().map(Peers::processes).unwrap_or_default(),
+            background: Arc::clone(&background),
         });
         let endpoint = match &options.run_dir {
             Some(dir) if leads => Some(RunDir::at(dir).bind(&job.name, attempt)?),
@@ -392,6 +399,7 @@ impl Job {
             is_incremental: checkpoints.is_incremental(),
             credits,
             meters,
+            background,
             failure: Arc::clone(&failure),
             clock: options.clock.clone(),
             commands: obeyed,

@@ -14,6 +14,7 @@
 //! ```
 
 mod aggregate;
+mod background;
 mod batch;
 mod beginning;
 mod board;

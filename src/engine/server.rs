@@ -133,6 +133,10 @@ fn obey(command: Command, board: &Board, events: &Sender<Event>) -> Response {
                 Err(_) => has_ended(),
             };
         }
+        Command::Background(request) => {
+            board.background(request.percent);
+            return Response::json(200, &board.status());
+        }
         Command::Savepoint(request) => {
             let (sender, reply) = crossbeam_channel::bounded(1);
             (Event::Savepoint(request, sender), reply)

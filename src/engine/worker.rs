@@ -3,6 +3,7 @@
 //! Commands come from the coordinator to worker 0, which broadcasts them; reports from all workers are
 //! exchanged to worker 0, which passes them on. Neither ever waits for data.
 
+use super::background::Background;
 use super::batch::{BEFORE_ALL, NONE_HELD};
 use super::clock::Clock;
 use super::coordinator::{Event, Report};
@@ -41,6 +42,7 @@ pub(crate) struct Attempt {
     pub(crate) is_incremental: bool,
     pub(crate) credits: Arc<Credits>,
     pub(crate) meters: Arc<Vec<Meter>>,
+    pub(crate) background: Arc<Background>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) clock: Clock,
     pub(crate) commands: Receiver<Command>,
@@ -159,6 +161,7 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                 max_parallelism: attempt.max_parallelism,
                 restore: attempt.restore.as_ref(),
                 meters: &attempt.meters,
+                background: &attempt.background,
                 sides: &node.sides,
                 clock: &attempt.clock,
                 watermark_ms,

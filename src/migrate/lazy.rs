@@ -83,6 +83,13 @@ impl Taken {
         self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
+    /// Returns the first row below `rows` that is not in here.
+    fn first_missing(&self, rows: usize) -> Option<usize> {
+        let full = self.bits.iter().take_while(|word| **word == u64::MAX).count();
+        let first = full * 64 + self.bits.get(full).map_or(0, |word| word.trailing_ones() as usize);
+        (first < rows).then_some(first)
+    }
+
     fn insert(&mut self, row: usize) {
         if self.bits.len() <= row / 64 {
             self.bits.resize(row / 64 + 1, 0);
@@ -151,6 +158,34 @@ impl<K: Key, S: State> Untouched<K, S> {
             *rows.entry(file.schema.version).or_default() += file.remaining;
         }
         rows
+    }
+
+    /// Returns a key whose value has another schema than the job works with and is still here; `None` if there is none
+    /// left. Row groups all of whose rows are taken are let go of on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if the file cannot be read.
+    pub fn next_unmigrated(&mut self) -> Result<Option<K>> {
+        let held = self.held;
+        for file in self.files.iter_mut().filter(|file| !file.route.is_identity()) {
+            for index in 0..file.groups.len() {
+                if file.row_count(&file.groups[index]) == 0 {
+                    file.groups[index].loaded = None;
+                    continue;
+                }
+                let spare = file.load(index, held)?;
+                self.remaining -= spare;
+                self.unmigrated -= spare;
+                let old = &file.groups[index];
+                let Some(loaded) = &old.loaded else { continue };
+                // Rows before the first that is left were taken in this order: the search is short but for the first.
+                if let Some(row) = old.taken.first_missing(loaded.rows.num_rows()) {
+                    return Ok(Some(loaded.keys.read(row)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Takes the value of `key` out, migrated; `None` if the key is not here, or a migration let it go.

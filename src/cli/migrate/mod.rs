@@ -1,6 +1,7 @@
 //! `pitlane migrate SAVEPOINT NEW --with FILE`; [`status`] and `retire` show how far state has come.
 
 mod status;
+mod sweep;
 
 use super::named::DataArgs;
 use super::text::counted;
@@ -52,6 +53,7 @@ pub(super) struct MigrateArgs {
 enum Verb {
     Status(status::StatusArgs),
     Retire(status::RetireArgs),
+    Sweep(sweep::SweepArgs),
 }
 
 const EXAMPLES: &str = "Examples:
@@ -71,6 +73,7 @@ pub(super) fn run(args: &MigrateArgs, console: &mut Console<'_>) -> Outcome {
     let (savepoint, file) = match (&args.verb, &args.savepoint, &args.file) {
         (Some(Verb::Status(args)), ..) => return status::run(args, console),
         (Some(Verb::Retire(args)), ..) => return status::run_retire(args, console),
+        (Some(Verb::Sweep(args)), ..) => return sweep::run(args, console),
         (None, Some(savepoint), Some(file)) => (savepoint, file),
         _ => {
             return Err(Failure::Usage {

@@ -128,6 +128,9 @@ struct RunArgs {
     /// Write into checkpoints only what has changed, on top of the files of older ones
     #[arg(long)]
     incremental: bool,
+    /// Give so much of each worker's time to migrating keys that no record has touched, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    migrate_in_background: u32,
     /// Restart the job when it fails: never, fixed, exponential or rate, with settings; see --help
     ///
     /// A supervisor runs each attempt as a process of its own, which goes on from the last checkpoint. Default: what
@@ -271,6 +274,7 @@ impl RunArgs {
             drop_unmatched: self.drop_unmatched,
             checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
             incremental: self.incremental,
+            background_percent: self.migrate_in_background,
             supervision,
             clock: Clock::system(),
         })

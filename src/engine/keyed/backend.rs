@@ -1,6 +1,7 @@
 //! All keyed states of one operator instance, and the image of them while records go on.
 
 use super::state::AnyState;
+use crate::engine::background::Background;
 use crate::engine::clock::Clock;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, ImageTasks, NodeImage};
@@ -30,6 +31,9 @@ pub(crate) struct Backend {
     is_expiring: bool,
     /// The state that is being swept, those before it are through; none until there is need.
     sweeping: Option<usize>,
+    /// The state whose untouched keys are being migrated in the background; those before it have none left.
+    migrating: usize,
+    background: Arc<Background>,
     /// When the image was last worked on.
     scanned: Instant,
     meters: Arc<Vec<Meter>>,
@@ -46,6 +50,8 @@ impl Backend {
             clock: context.clock.clone(),
             is_expiring: false,
             sweeping: None,
+            migrating: 0,
+            background: Arc::clone(context.background),
             scanned: Instant::now(),
             meters: Arc::clone(context.meters),
             node: context.node,
@@ -125,9 +131,9 @@ impl Backend {
         Ok(())
     }
 
-    /// Goes on with the image for a short while.
+    /// Goes on for a short while with the image, or with what is left to migrate in the background.
     pub(super) fn work(&mut self, tasks: &ImageTasks) -> Result<Work> {
-        let Some(mut index) = self.imaging else { return Ok(Work::Done) };
+        let Some(mut index) = self.imaging else { return self.migrate_some() };
         let began = Instant::now();
         let slice = ((began - self.scanned) / 2).clamp(SCAN_SLICE.0, SCAN_SLICE.1);
         let mut sent = Ok(());
@@ -152,6 +158,24 @@ impl Backend {
         }
         self.imaging = None;
         tasks.finish()?;
+        Ok(Work::Done)
+    }
+
+    /// Migrates keys that no record has touched for a short while, and says when to go on.
+    fn migrate_some(&mut self) -> Result<Work> {
+        let began = Instant::now();
+        while let Some(state) = self.states.get(self.migrating) {
+            if state.borrow().counts().1 == 0 {
+                self.migrating += 1;
+                continue;
+            }
+            if self.background.percent() == 0 || began.elapsed() >= SCAN_SLICE.1 {
+                return Ok(self.background.rest(began.elapsed()).map_or(Work::More, Work::Wait));
+            }
+            if !state.borrow_mut().migrate_next()? {
+                self.migrating += 1;
+            }
+        }
         Ok(Work::Done)
     }
 

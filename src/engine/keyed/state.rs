@@ -250,6 +250,9 @@ pub(super) trait AnyState {
     /// Returns the entries that wait for a migration, by schema version.
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64>;
 
+    /// Migrates a key that no record has touched; returns whether there was one.
+    fn migrate_next(&mut self) -> Result<bool>;
+
     fn name(&self) -> &StateName;
 }
 
@@ -305,6 +308,13 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
 
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64> {
         self.untouched.unmigrated_by_version()
+    }
+
+    fn migrate_next(&mut self) -> Result<bool> {
+        let Some(key) = self.untouched.next_unmigrated()? else { return Ok(false) };
+        let at = self.place(key.hash64());
+        self.update(at, &key, |_| ())?;
+        Ok(true)
     }
 
     fn name(&self) -> &StateName {
