@@ -176,6 +176,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                 }
                 let spare = file.load(index, held)?;
                 self.remaining -= spare;
+                file.remaining -= spare;
                 self.unmigrated -= spare;
                 let old = &file.groups[index];
                 let Some(loaded) = &old.loaded else { continue };
@@ -215,6 +216,9 @@ impl<K: Key, S: State> Untouched<K, S> {
             for index in first..file.groups.len() {
                 if file.groups[index].span.first() > group {
                     break;
+                }
+                if file.row_count(&file.groups[index]) == 0 {
+                    continue;
                 }
                 let spare = file.load(index, held)?;
                 let is_old = !file.route.is_identity();

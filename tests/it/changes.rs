@@ -3,7 +3,7 @@
 
 use pitlane::connectors::{FileSink, Generator, Record};
 use pitlane::engine::{Job, KeyedStream, RunOptions, StatefulStream};
-use pitlane::migrate::{Migration, Verdict, plan_savepoint};
+use pitlane::migrate::{Migration, Verdict, plan_savepoint, retire};
 use pitlane::model::{OperatorUid, Value};
 use pitlane::savepoint::Savepoint;
 use pitlane::{BoxError, Key, State};
@@ -794,4 +794,63 @@ fn a_migration_that_fails_stops_the_job_and_touches_nothing() {
     assert!(Savepoint::open(image).unwrap().operator("kept").unwrap().state("value").is_ok());
     // The release before goes on as if nothing had been.
     before(1, |n| n as i32)(dir.path()).run(&options).map(drop).unwrap();
+}
+
+/// Keys that no record touches are migrated in the background: then old code may go without a stop.
+#[test]
+fn what_nobody_touches_is_migrated_in_the_background_until_old_code_may_go() {
+    const MANY: u64 = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = RunOptions::in_dir(dir.path().join("data"));
+    let release = |version: u32| {
+        let job = Job::new("sweeping");
+        // The second release has a split that says nothing for the time of this test.
+        let numbers = job.source(Generator::new(version, MANY, |_, n| n)).uid("numbers");
+        let numbers = if version == 2 { numbers.rate(0.01) } else { numbers };
+        (job, numbers.key_by(|n| *n))
+    };
+    let (job, numbers) = release(1);
+    let kept = numbers.flat_map_with_state(|state: &mut Option<(String, i32)>, n| {
+        *state = Some(count(n));
+        [n]
+    });
+    kept.uid("kept").sink(FileSink::json_lines(dir.path().join("out"))).uid("out");
+    job.run(&options).unwrap();
+
+    let second = || {
+        let (job, numbers) = release(2);
+        let kept = numbers.flat_map_with_state(|_: &mut Option<(String, i64, i32)>, n| [n]);
+        let kept = kept.uid("kept").migrate(CountToV2);
+        kept.sink(FileSink::json_lines(dir.path().join("out"))).uid("out");
+        job
+    };
+    let left = |status: &pitlane::control::JobStatus| {
+        let states = status.operators.iter().flat_map(|operator| &operator.states);
+        states.map(pitlane::control::StateStatus::unmigrated_entries).sum::<u64>()
+    };
+    // Unless it is asked for, they stay as they are.
+    let lazy = second().start(&options.clone().workers(2)).unwrap();
+    let half_way = lazy.stop(Default::default()).unwrap();
+    assert!(left(&lazy.status()) >= MANY - 2, "{}", left(&lazy.status()));
+    lazy.wait().unwrap();
+    let half_way = Savepoint::open(half_way.path).unwrap();
+    let needs = |savepoint: &Savepoint| retire([(savepoint.location(), savepoint.manifest())]);
+    assert!(!needs(&half_way).may_go());
+
+    let sweeping =
+        second().start(&RunOptions { background_percent: 100, ..options.clone().workers(3) }).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while left(&sweeping.status()) > 0 {
+        assert!(std::time::Instant::now() < deadline, "{} rows left", left(&sweeping.status()));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let done = sweeping.stop(Default::default()).unwrap();
+    sweeping.wait().unwrap();
+    let done = Savepoint::open(done.path).unwrap();
+    assert!(needs(&done).may_go(), "{}", needs(&done));
+    let state = done.operator("kept").unwrap().state("state").unwrap();
+    let rows: BTreeMap<u64, (String, i64, i32)> =
+        state.rows(pitlane::migrate::Chain::current(2)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows.len() as u64, MANY);
+    assert!(rows.iter().all(|(n, value)| *value == (n.to_string(), 0, *n as i32)));
 }

@@ -112,9 +112,11 @@ fn every_verb_has_help_with_examples() {
         "plan",
         "migrate",
     ];
-    for verb in
-        verbs.map(|verb| vec![verb]).into_iter().chain([vec!["migrate", "status"], vec!["migrate", "retire"]])
-    {
+    for verb in verbs.map(|verb| vec![verb]).into_iter().chain([
+        vec!["migrate", "status"],
+        vec!["migrate", "retire"],
+        vec!["migrate", "sweep"],
+    ]) {
         let help = place.run(&[verb.as_slice(), &["--help"]].concat());
         assert_eq!(help.status, 0);
         for wanted in ["Examples:", "--json"] {

@@ -251,7 +251,9 @@ pub(super) trait AnyState {
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64>;
 
     /// Migrates a key that no record has touched; returns whether there was one.
-    fn migrate_next(&mut self) -> Result<bool>;
+    fn migrate_next(&mut self) -> Result<bool> {
+        Ok(false)
+    }
 
     fn name(&self) -> &StateName;
 }
@@ -313,7 +315,17 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
     fn migrate_next(&mut self) -> Result<bool> {
         let Some(key) = self.untouched.next_unmigrated()? else { return Ok(false) };
         let at = self.place(key.hash64());
-        self.update(at, &key, |_| ())?;
+        let Self { live, untouched, .. } = self;
+        // It is written, since it is another value now; it is not touched.
+        match live {
+            Live::Lasting(table) => {
+                table.update(at.group, at.hash, &key, || untouched.take(at.group, &key), |_| ())?;
+            }
+            Live::Expiring(table, lifetime) => {
+                let absent = || take_live(untouched, lifetime, at.group, &key);
+                table.update(at.group, at.hash, &key, absent, |_| ())?;
+            }
+        }
         Ok(true)
     }
 
