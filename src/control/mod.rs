@@ -12,12 +12,7 @@ mod wire;
 
 pub use run_dir::{Endpoint, RunDir};
 pub use wire::{
-<<<<<<< HEAD
     AttemptFailure, BackgroundRequest, CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus, OperatorStatus,
     PositionStatus, ProcessStatus, RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus,
-=======
-    AttemptFailure, BackgroundRequest, CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus,
-    OperatorStatus, PositionStatus, RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus,
->>>>>>> c6ce614 (Keys that no record touches are migrated in the background: tested, told)
     StateStatus, StopRequest, VersionCount,
 };
