@@ -220,7 +220,7 @@ mod tests {
             let (found, _) = check_schema(&footer(declared)).unwrap_err();
             assert!(found.starts_with("a group of "), "{declared:?}: {found}");
         }
-        let (found, _) = check_schema(&footer(&[1; 129])).unwrap_err();
+        let (found, _) = check_schema(&footer(&[[1; 129].as_slice(), &[0]].concat())).unwrap_err();
         assert!(found.starts_with("columns that nest"), "{found}");
         let (found, _) = check_schema(&[0x15, 2, 0x19, 0xFC, 0xFF, 0xFF, 0x7F]).unwrap_err();
         assert_eq!(found, "a schema of 2097151 columns");

