@@ -38,8 +38,10 @@ pub use plan::{
 };
 pub use project::project;
 pub(crate) use project::{assemble, entries_of, list_of, parts_of, repeated, unlike};
+pub(crate) use rename::adopted;
+#[cfg(any(feature = "engine", test))]
+pub(crate) use rename::check as check_renames;
 pub use rename::{Place, Rename, adopt};
-pub(crate) use rename::{adopted, check as check_renames};
 pub use retire::{Left, OldVersion, Retirement, retire};
 pub use route::{RouteDecision, RouteError, route_over, route_with};
 pub use rows::{Elements, Rows};

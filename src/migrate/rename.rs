@@ -4,6 +4,7 @@
 //! anything is compared, so that plan, start and every image after it know only the new name (clause PL-6).
 
 use super::description::JobDescription;
+#[cfg(any(feature = "engine", test))]
 use crate::error::JobProblem;
 use crate::model::{Digest, Manifest, MigrationRecord, OperatorEntry, OperatorUid, SavepointId, StateName};
 use crate::savepoint::Savepoint;
@@ -57,6 +58,7 @@ impl Rename {
 /// # Errors
 ///
 /// [`JobProblem::BadRename`].
+#[cfg(any(feature = "engine", test))]
 pub(crate) fn check(job: &JobDescription) -> Result<(), JobProblem> {
     let has = |place: &Place| {
         job.operator(&place.uid).is_some_and(|operator| {

@@ -55,7 +55,9 @@ mod verify_rows;
 mod writer;
 
 pub(crate) use crate::format::ColumnFrom;
-pub(crate) use crate::format::layout::{layer_path, state_file_path, tombstone_file_path};
+pub(crate) use crate::format::layout::state_file_path;
+#[cfg(feature = "engine")]
+pub(crate) use crate::format::layout::{layer_path, tombstone_file_path};
 pub use crate::format::{Sealed, StateColumns, seal};
 pub use consolidate::{consolidate, consolidate_to};
 pub use get::Found;

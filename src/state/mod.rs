@@ -215,7 +215,6 @@ pub trait Key: State + Eq + Clone + Send {
 }
 
 /// Returns the text of a key, for messages.
-#[cfg(feature = "engine")]
 pub(crate) fn shown_key<K: Key>(key: &K) -> String {
     let mut builder = K::Builder::default();
     let stored = builder.append(key).ok();
