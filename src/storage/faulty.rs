@@ -3,7 +3,9 @@
 //! Calls that change something are counted. The one that is chosen fails in a chosen way, and what was written
 //! but not made durable before it is lost or torn, as after a crash at worst.
 
-use super::{Blob, LocalStore, MemoryStore, NewFile, Store};
+#[cfg(feature = "engine")]
+use super::LocalStore;
+use super::{Blob, MemoryStore, NewFile, Store};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -161,6 +163,7 @@ fn planned() -> MutexGuard<'static, Vec<(PathBuf, FaultyStore)>> {
 }
 
 /// Returns a store of a directory with the faults that are planned for it, which are none but in tests.
+#[cfg(feature = "engine")]
 pub(super) fn with_planned(dir: &Path, store: LocalStore) -> Arc<dyn Store> {
     let inner: Arc<dyn Store> = Arc::new(store);
     match planned().iter().find(|(planned, _)| dir.starts_with(planned)) {

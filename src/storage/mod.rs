@@ -20,11 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Opens a directory of the local file system.
+#[cfg(feature = "engine")]
 pub(crate) fn open_directory(dir: &Path) -> io::Result<Arc<dyn Store>> {
     Ok(faulty::with_planned(dir, LocalStore::open(dir)?))
 }
 
 /// Opens a directory of the local file system, which is made if it is not there.
+#[cfg(feature = "engine")]
 pub(crate) fn create_directory(dir: &Path) -> io::Result<Arc<dyn Store>> {
     Ok(faulty::with_planned(dir, LocalStore::create_root(dir)?))
 }
