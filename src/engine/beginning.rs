@@ -93,7 +93,13 @@ impl Job {
         root: PathBuf,
     ) -> Result<Beginning> {
         // Everything that can be refused is refused before the claim: a start that fails fences nobody off.
-        let chosen = self.choose(&history, options, description)?;
+        let chosen = loop {
+            let chosen = self.choose(&history, options, description);
+            // A predecessor that runs takes away what it supersedes, also while it is looked at: its newer image counts.
+            if chosen.is_ok() || !history.has_moved_on()? {
+                break chosen?;
+            }
+        };
         let last_image = |history: &History| history.last_commit().map(|commit| history.image_of(commit));
         let before = last_image(&history);
         let attempt = history.claim(&self.release)?;

@@ -72,7 +72,11 @@ impl History {
             if number <= last {
                 continue;
             }
-            let blob = self.store.open(&path).map_err(failed(&path))?;
+            let blob = match self.store.open(&path) {
+                // An attempt that runs forgets its older commits.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(failed(&path))?,
+            };
             let mut bytes = vec![0; usize::try_from(blob.size()).unwrap_or(0)];
             blob.read_exact_at(&mut bytes, 0).map_err(failed(&path))?;
             let entry = serde_json::from_slice(&bytes).map_err(|e| Error::Damaged {
@@ -163,6 +167,14 @@ impl History {
             Entry::Commit(commit) => Some(commit),
             Entry::Claim { .. } => None,
         })
+    }
+
+    /// Reads what was added since; returns whether another epoch is the newest that is committed.
+    pub(crate) fn has_moved_on(&mut self) -> Result<bool> {
+        let newest = |history: &Self| history.last_commit().map(|commit| (commit.attempt, commit.epoch));
+        let before = newest(self);
+        self.read_new()?;
+        Ok(newest(self) != before)
     }
 
     /// Returns whether the attempt of this number or a later one has committed an epoch.

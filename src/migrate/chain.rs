@@ -152,9 +152,8 @@ impl<S: State> Chain<S> {
 
     /// Describes a state that has this chain, for plans made without the job's code.
     pub fn describe(&self, name: StateName, kind: StateKind, key: Option<DataType>) -> StateDescription {
-        let steps = self.inner.steps.iter().map(|step| step.describe()).collect();
         let code = Code(Some(Arc::new(self.clone())));
-        StateDescription { name, kind, key, schema: self.schema(), steps, expires: false, code }
+        StateDescription { name, kind, key, schema: self.schema(), steps: self.steps(), expires: false, code }
     }
 
     /// Decides how values that were stored with the schema `stored` become values of type `S`.

@@ -71,7 +71,7 @@ fn before<S: State>(version: u32, value: fn(u64) -> S) -> Release {
 
 /// The release after: each key has to have its value.
 fn after<S: State + Clone + Debug + PartialEq>(
-    wanted: fn(u64) -> Option<S>,
+    wanted: impl Fn(u64) -> Option<S> + Copy + Send + 'static,
     tell: impl Fn(StatefulStream<S, u64>) -> StatefulStream<S, u64> + 'static,
 ) -> Release {
     Box::new(move |dir| {
@@ -97,21 +97,7 @@ fn retyped<A: State, B: State + Clone + Debug + PartialEq>(
     becomes: fn(u64) -> B,
     wanted: Wanted,
 ) -> Change {
-    let after = Box::new(move |dir: &Path| {
-        job(
-            dir,
-            2,
-            |n| n,
-            |numbers| {
-                let kept = numbers.flat_map_with_state(move |state: &mut Option<B>, n| {
-                    assert_eq!(state.as_ref(), Some(&becomes(n)), "the value of key {n}");
-                    [n]
-                });
-                kept.state_name("value").schema_version(2)
-            },
-        )
-    });
-    Change { name, before: before(1, value), after, wanted }
+    Change { name, before: before(1, value), after: after(move |n| Some(becomes(n)), |kept| kept), wanted }
 }
 
 /// Plain types: what is wider takes all values, what is narrower none by itself.

@@ -412,7 +412,6 @@ fn a_panic_in_one_process_is_the_root_cause_in_all() {
 }
 
 #[test]
-#[ignore = "a start may find its last image gone that a running attempt has just superseded; it has to look again"]
 fn a_newer_attempt_fences_off_all_processes_of_the_older_one() {
     let mut place = Place::new(2);
     let older = [place.start_with(0, "endless", &[]), place.start_with(1, "endless", &[])];
