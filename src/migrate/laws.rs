@@ -148,12 +148,16 @@ pub fn laws<S: State>(state: &StateView<'_>, chain: &Chain<S>) -> Result<Laws> {
     let (operator, entry) = (state.operator(), state.entry());
     let job = || state.savepoint().manifest().job.name.to_string();
     chain.check(operator.uid.as_str()).map_err(|problem| Error::Job { job: job(), problem })?;
-    let routes = entry.schemas.iter().map(|schema| chain.route(schema));
-    let routes =
-        routes.map(|route| route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone())));
-    let routes: Vec<Route<S>> = routes.collect::<Result<_>>()?;
-    let rows = stored(state)?;
-    let answer = |row: &Stored| answer(&routes[row.schema], &row.key, &row.value);
+    let routes = chain.routes(state)?;
+    let mut rows = Vec::new();
+    state.for_each_value(|schema, _, key, value| {
+        rows.push(Stored { schema, key, value });
+        Ok(())
+    })?;
+    let answer = |row: &Stored| match &routes[row.schema] {
+        Some(route) => answer(route, &row.key, &row.value),
+        None => Err("rows of a schema that has none".to_owned()),
+    };
     let forward: Vec<_> = rows.iter().map(answer).collect();
     let mut backward: Vec<_> = rows.iter().rev().map(answer).collect();
     backward.reverse();
@@ -207,28 +211,6 @@ type Answer = std::result::Result<Option<Value>, String>;
 
 fn shown(answer: &Option<Value>) -> String {
     answer.as_ref().map_or("nothing, which lets the key go".to_owned(), ToString::to_string)
-}
-
-/// Reads all rows of a state.
-fn stored(state: &StateView<'_>) -> Result<Vec<Stored>> {
-    let entry = state.entry();
-    let Some(key_type) = &entry.key else { return Ok(Vec::new()) };
-    let mut rows = Vec::new();
-    for batch in state.scan() {
-        let batch = batch?;
-        let value_type = &entry.schemas[batch.schema].data_type;
-        for row in 0..batch.batch.num_rows() {
-            let read = |column, of| {
-                value_at(batch.batch.column(column), of, row).map_err(|e| Error::Damaged {
-                    path: format!("operator `{}`, state `{}`", state.operator().uid, entry.name),
-                    found: e.found,
-                    wanted: e.wanted,
-                })
-            };
-            rows.push(Stored { schema: batch.schema, key: read(1, key_type)?, value: read(2, value_type)? });
-        }
-    }
-    Ok(rows)
 }
 
 /// Takes one value through the migrations, by itself.

@@ -24,6 +24,25 @@ struct Open<K: Key, S: State> {
     next: usize,
 }
 
+impl<S: State> Chain<S> {
+    /// Decides for each schema of a state how its rows become values of type `S`; `None` for one that has no rows. It
+    /// asks for facts about the values where the types alone do not allow a change.
+    ///
+    /// # Errors
+    ///
+    /// Why the rows of one of them do not.
+    pub fn routes(&self, state: &StateView<'_>) -> Result<Vec<Option<Route<S>>>> {
+        let (operator, entry) = (state.operator(), state.entry());
+        let route = |(index, schema)| {
+            let has_rows = entry.files.iter().any(|file| file.schema == index && file.rows > 0);
+            let route = has_rows.then(|| self.route_with(schema, &StoredFacts::new(*state, index)));
+            let route = route.transpose();
+            route.map_err(|error| error.into_error(operator.uid.clone(), entry.name.clone()))
+        };
+        entry.schemas.iter().enumerate().map(route).collect()
+    }
+}
+
 impl<'a> StateView<'a> {
     /// Returns all keys and values, taken through `chain` where their schema is an older one.
     ///
@@ -68,18 +87,7 @@ impl<'a> Scan<'a> {
             let (uid, state) = place();
             Error::Incompatible { uid, state, detail: Box::new(detail) }
         })?;
-        let mut routes = Vec::with_capacity(entry.schemas.len());
-        for (index, schema) in entry.schemas.iter().enumerate() {
-            let has_rows = entry.files.iter().any(|file| file.schema == index && file.rows > 0);
-            routes.push(match has_rows {
-                true => {
-                    let route = chain.route_with(schema, &StoredFacts::new(state, index));
-                    Some(route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?)
-                }
-                false => None,
-            });
-        }
-        Ok(Rows { state, routes, batches: self.all_columns().into_iter(), open: None })
+        Ok(Rows { state, routes: chain.routes(&state)?, batches: self.all_columns().into_iter(), open: None })
     }
 }
 
@@ -138,7 +146,8 @@ impl<K: Key, S: State> Iterator for Rows<'_, K, S> {
 /// The elements of a list; ends after the first error.
 pub struct Elements<'a, S: State> {
     state: StateView<'a>,
-    chain: Chain<S>,
+    /// The way of the elements of each schema that has some.
+    routes: Vec<Option<Route<S>>>,
     batches: Batches,
     /// The batch that is being read, and its next row.
     open: Option<(OldValues<S>, usize)>,
@@ -161,11 +170,8 @@ impl<'a> StateView<'a> {
             state: entry.name.clone(),
             detail: Box::new(detail),
         })?;
-        for file in entry.files.iter().filter(|f| f.rows > 0) {
-            let routed = chain.route(entry.schema_of(file)).map(drop);
-            routed.map_err(|error| error.into_error(operator.uid.clone(), entry.name.clone()))?;
-        }
-        Ok(Elements { state: *self, chain, batches: self.scan().into_iter(), open: None, read: 0 })
+        let routes = chain.routes(self)?;
+        Ok(Elements { state: *self, routes, batches: self.scan().into_iter(), open: None, read: 0 })
     }
 }
 
@@ -190,8 +196,7 @@ impl<S: State> Elements<'_, S> {
                 }
             }
             let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
-            let route = self.chain.route(&entry.schemas[batch.schema]);
-            let route = route.map_err(|e| e.into_error(operator.uid.clone(), entry.name.clone()))?;
+            let Some(route) = &self.routes[batch.schema] else { continue };
             let values = route.open(batch.batch.column(1)).map_err(|e| Error::Damaged {
                 path: format!("{}/{}", self.state.savepoint().location(), entry.files[batch.file].path),
                 found: e.found,

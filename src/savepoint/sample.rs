@@ -5,7 +5,7 @@ use super::{LayerWriter, Savepoint, StateView, new};
 use crate::error::{Error, Result, shown};
 use crate::model::{
     ImageKind, KeyGroup, Manifest, OperatorEntry, StateEntry, StateKind, TIMER_TIME_BYTES, Value, array_of,
-    encode_value, value_at,
+    encode_value,
 };
 use crate::storage::{LocalStore, Store};
 use arrow::array::{ArrayRef, UInt16Array};
@@ -103,7 +103,6 @@ fn choose<'a>(states: impl Iterator<Item = StateView<'a>>, wanted: usize) -> Res
                     found.insert(place, (measure, row.key_bytes.clone()));
                 }
             });
-            Ok(())
         })?;
         extreme.extend(found.into_values().map(|(_, key)| key));
     }
@@ -136,7 +135,6 @@ fn write_states<'a>(
                     if keys.contains(&row.key_bytes) {
                         kept.push(row);
                     }
-                    Ok(())
                 })?;
                 kept.sort_by(|a, b| (a.schema, a.group, &a.encoded).cmp(&(b.schema, b.group, &b.encoded)));
                 let mut writer = LayerWriter::new(store.clone(), dir, of, 0);
@@ -182,32 +180,21 @@ struct Row {
     value: Value,
 }
 
-fn for_each_row(view: &StateView<'_>, mut f: impl FnMut(Row) -> Result<()>) -> Result<()> {
+fn for_each_row(view: &StateView<'_>, mut f: impl FnMut(Row)) -> Result<()> {
     let entry = view.entry;
-    let Some(key_type) = &entry.key else { return Ok(()) };
-    let damaged = |error: &dyn std::fmt::Display| Error::Damaged {
-        path: format!("operator `{}`, state `{}`", view.operator.uid, entry.name),
-        found: error.to_string(),
-        wanted: format!("keys of type {key_type} and values of the stored schema"),
-    };
-    for batch in view.scan() {
-        let batch = batch?;
-        let value_type = &entry.schemas[batch.schema].data_type;
-        let column =
-            |name| batch.batch.column_by_name(name).ok_or_else(|| damaged(&format!("no column `{name}`")));
-        let (keys, values) = (column("key")?, column("value")?);
-        for row in 0..batch.batch.num_rows() {
-            let key = value_at(keys, key_type, row).map_err(|error| damaged(&error))?;
-            let value = value_at(values, value_type, row).map_err(|error| damaged(&error))?;
-            let mut encoded = Vec::new();
-            encode_value(&key, key_type, &mut encoded).map_err(|error| damaged(&error))?;
-            let group = entry.kind.key_group(&encoded, view.savepoint.manifest.max_parallelism);
-            let time = if entry.kind == StateKind::Timers { TIMER_TIME_BYTES } else { 0 };
-            let key_bytes = encoded[time..].to_vec();
-            f(Row { schema: batch.schema, group, encoded, key_bytes, key, value })?;
-        }
-    }
-    Ok(())
+    let time = if entry.kind == StateKind::Timers { TIMER_TIME_BYTES } else { 0 };
+    view.for_each_value(|schema, key_type, key, value| {
+        let mut encoded = Vec::new();
+        encode_value(&key, key_type, &mut encoded).map_err(|error| Error::Damaged {
+            path: format!("operator `{}`, state `{}`", view.operator.uid, entry.name),
+            found: error.to_string(),
+            wanted: format!("keys of type {key_type}"),
+        })?;
+        let group = entry.kind.key_group(&encoded, view.savepoint.manifest.max_parallelism);
+        let key_bytes = encoded[time..].to_vec();
+        f(Row { schema, group, encoded, key_bytes, key, value });
+        Ok(())
+    })
 }
 
 /// Tells of everything in a value that is worth having once: where, what, and how much of it; more is better.

@@ -6,7 +6,6 @@ use crate::engine::chain::START;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::{BoxError, Error, Result};
-use crate::migrate::StoredFacts;
 use crate::migrate::lazy::{Untouched, UntouchedImage};
 use crate::model::{
     KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
@@ -72,18 +71,17 @@ impl<K: Key, S: State> KeyedState<K, S> {
         let found = context.restore.and_then(|s| Some((s, s.manifest().operator(&uid)?.state(&name)?)));
         if let Some((savepoint, entry)) = found {
             let view = savepoint.operator(uid.as_str())?.state(name.as_str())?;
+            let routes = settings.chain.routes(&view)?;
             for file in &entry.files {
                 if file.key_groups.is_none_or(|groups| groups.intersection(held).is_none()) {
                     continue;
                 }
-                let schema = entry.schema_of(file);
-                let route = settings.chain.route_with(schema, &StoredFacts::new(view, file.schema));
-                let route = route.map_err(|e| e.into_error(uid.clone(), name.clone()))?;
+                let Some(route) = routes[file.schema].clone() else { continue };
                 let path = format!("{}/{}", savepoint.location(), file.path);
                 let opened = savepoint.state_file(entry, file)?;
                 // The checkpoint that the job starts from is discarded while rows of it are still untouched.
                 opened.hold_layers()?;
-                untouched.add(opened, path, schema.clone(), route);
+                untouched.add(opened, path, entry.schema_of(file).clone(), route);
             }
         }
         let mut opened = Self {

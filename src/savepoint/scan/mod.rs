@@ -9,7 +9,7 @@ mod plan;
 use super::{Savepoint, StateFile, StateView};
 use crate::error::{Error, Result};
 use crate::format::SoughtKey;
-use crate::model::{StateEntry, StateKind, Value, encode_value};
+use crate::model::{DataType, StateEntry, StateKind, Value, encode_value, value_at};
 use ahead::Ahead;
 use arrow::array::RecordBatch;
 use plan::{Plan, UnitRows};
@@ -100,6 +100,39 @@ impl<'a> StateView<'a> {
             threads: 1,
             is_ordered: true,
         }
+    }
+
+    /// Reads keyed state row by row without anybody's types: calls `f` with the position of the row's schema, the type of
+    /// the keys, the key and the value. State without keys has no such rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], [`Error::Io`]; the first error of `f`.
+    pub(crate) fn for_each_value(
+        &self,
+        mut f: impl FnMut(usize, &DataType, Value, Value) -> Result<()>,
+    ) -> Result<()> {
+        let entry = self.entry;
+        let Some(key_type) = &entry.key else { return Ok(()) };
+        for batch in self.scan().columns(["key", "value"]) {
+            let ScanBatch { schema, batch, .. } = batch?;
+            let read = |column: usize, of: &DataType, row| {
+                value_at(batch.column(column), of, row).map_err(|mismatch| Error::Damaged {
+                    path: format!("operator `{}`, state `{}`", self.operator.uid, entry.name),
+                    found: mismatch.found,
+                    wanted: mismatch.wanted,
+                })
+            };
+            for row in 0..batch.num_rows() {
+                f(
+                    schema,
+                    key_type,
+                    read(0, key_type, row)?,
+                    read(1, &entry.schemas[schema].data_type, row)?,
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the number of rows under each schema, by its position in the state's entry.

@@ -4,7 +4,7 @@
 //! `positions` beside it.
 
 use crate::engine::graph::OpenContext;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::migrate::Chain;
 use crate::model::{Schema, SchemaVersion, SourcePosition};
 use crate::state::State;
@@ -92,27 +92,5 @@ pub(super) fn elements<S: State>(context: &OpenContext<'_>, name: &str, chain: C
     let operator = savepoint.operators().find(|operator| operator.entry().uid == context.uid);
     let state = operator.and_then(|operator| operator.states().find(|s| s.entry().name.as_str() == name));
     let Some(state) = state else { return Ok(Vec::new()) };
-    let in_state = || (context.uid.clone(), state.entry().name.clone());
-    let mut elements = Vec::new();
-    for batch in state.scan() {
-        let batch = batch?;
-        let route = chain.route(&state.entry().schemas[batch.schema]).map_err(|error| {
-            let (uid, state) = in_state();
-            error.into_error(uid, state)
-        })?;
-        let values = route.open(batch.batch.column(1)).map_err(|e| Error::Damaged {
-            path: savepoint.location(),
-            found: e.found,
-            wanted: e.wanted,
-        })?;
-        for row in 0..values.len() {
-            // Without a migration no value is let go, and no key is asked for.
-            let value = values.read(row, &|| crate::model::Value::Unit).map_err(|failure| {
-                let (uid, state) = in_state();
-                failure.into_error(uid, state, &crate::model::Value::Unit)
-            })?;
-            elements.extend(value);
-        }
-    }
-    Ok(elements)
+    state.elements(chain)?.collect()
 }
