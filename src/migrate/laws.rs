@@ -134,7 +134,7 @@ struct Stored {
 /// assert_eq!(
 ///     laws.to_string(),
 ///     "broken: there is an answer for every value\n  \
-///      key AA1141, stored under version 1: -1\n  \
+///      key \"AA1141\", stored under version 1: -1\n  \
 ///      error: out of range integral type conversion attempted\n"
 /// );
 /// # Ok::<(), pitlane::Error>(())
