@@ -129,7 +129,8 @@ impl TestJob<'_> {
             let Some(job) = &self.job else { break };
             let done = match job.savepoint(Default::default()) {
                 Ok(done) => done,
-                // It has come to its end, or failed, which says more.
+                // It has come to its end, or failed, which says more. Nobody answers before its threads are through.
+                Err(Error::Control { .. }) => return self.join(),
                 Err(_) if job.is_over() || job.status().state != RunState::Running => return self.join(),
                 Err(error) => return Err(error),
             };
