@@ -10,18 +10,16 @@ each month, side by side. Needs DuckDB (`pip install duckdb pytz`).
 import argparse
 import csv
 import gzip
-import os
 import random
-import resource
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import duckdb
+
+from killed import is_equal, run_killed, used_by_jobs
 
 # What the job is to write, each by plain SQL over the input, and how what it has written is read.
 FLIGHTS = """
@@ -98,30 +96,6 @@ def split_by_month(flights, target):
         file.close()
 
 
-def run(job, where, source, kills, rate, dice):
-    """Runs the job to its end, killing it `kills` times before; returns how often it was killed, and how long it took."""
-    env = {**os.environ, "FLIGHTS_INPUT": str(source), "FLIGHTS_OUT": str(where / "out")}
-    killed, began = 0, time.monotonic()
-    while True:
-        workers = dice.randint(1, 3)
-        args = [job, "run", "--data", where / "data", "--run-dir", where / "run"]
-        args += ["--workers", str(workers), "--checkpoint-interval-ms", "100"]
-        # The last attempt reads as fast as it can.
-        env_now = {**env, "FLIGHTS_RATE": str(rate)} if killed < kills else env
-        with open(where / "job.log", "ab") as log:
-            attempt = subprocess.Popen(args, env=env_now, stdout=log, stderr=log)
-            try:
-                status = attempt.wait(dice.uniform(0.05, 1.5) if killed < kills else 600)
-            except subprocess.TimeoutExpired:
-                attempt.send_signal(signal.SIGKILL)
-                attempt.wait()
-                killed += 1
-                continue
-        if status:
-            sys.exit(f"the job ended with {status}:\n{(where / 'job.log').read_text()}")
-        return killed, time.monotonic() - began
-
-
 def compare(out, flights):
     """Compares each output with what DuckDB makes of the input; returns how many do not agree."""
     database = duckdb.connect()
@@ -131,20 +105,7 @@ def compare(out, flights):
     print(f"{rows} flights")
     wrong = 0
     for name, (reader, query) in OUTPUTS.items():
-        columns = [column[0] for column in database.execute(query).description]
-        reader = reader.format(dir=out / name)
-        database.execute(f"create or replace temp table wanted as {query}")
-        database.execute(f"create or replace temp table found as select {', '.join(columns)} from {reader}")
-        counts = {}
-        for one, other in [("found", "wanted"), ("wanted", "found")]:
-            counts[one] = database.execute(f"select count(*) from {one}").fetchone()[0]
-            left = database.execute(f"select * from {one} except all select * from {other}").fetchall()
-            if left:
-                print(f"{name}: {len(left)} rows are {one} alone, such as {left[:3]}")
-                wrong += 1
-        print(f"{name:15} {counts['found']} rows found, {counts['wanted']} wanted")
-        if not counts["wanted"]:
-            sys.exit(f"{name}: DuckDB finds nothing, so nothing was compared")
+        wrong += not is_equal(database, name, reader.format(dir=out / name), query)
     late = [path for path in (out / "late").glob("*.jsonl")] if (out / "late").exists() else []
     if late:
         print(f"records came too late: {late}")
@@ -161,10 +122,10 @@ def main():
     if given.months:
         source = where / "months"
         split_by_month(given.flights, source)
-    killed, seconds = run(given.job.resolve(), where, source, given.kills, given.rate, random.Random(given.seed))
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"killed {killed} times, {seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of CPU, "
-          f"at most {used.ru_maxrss / 1024:.0f} MiB")
+    env = {"FLIGHTS_INPUT": str(source), "FLIGHTS_OUT": str(where / "out"), "FLIGHTS_RATE": str(given.rate)}
+    dice, began = random.Random(given.seed), time.monotonic()
+    killed = run_killed([given.job.resolve()], where, env, given.kills, dice, {"FLIGHTS_RATE"})
+    print(f"killed {killed} times, {time.monotonic() - began:.1f} s, {used_by_jobs()}")
     if killed < given.kills:
         print(f"it ended before {given.kills} kills; lower --rate")
     wrong = compare(where / "out", given.flights.resolve())

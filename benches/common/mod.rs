@@ -209,8 +209,8 @@ pub struct Counting;
 
 struct Count(u64);
 
-impl Sink<Event> for Counting {
-    fn open(&self, _context: &SinkContext) -> pitlane::Result<Box<dyn SinkWriter<Event>>> {
+impl<T> Sink<T> for Counting {
+    fn open(&self, _context: &SinkContext) -> pitlane::Result<Box<dyn SinkWriter<T>>> {
         Ok(Box::new(Count(0)))
     }
 
@@ -227,8 +227,8 @@ impl Sink<Event> for Counting {
     }
 }
 
-impl SinkWriter<Event> for Count {
-    fn write(&mut self, record: &Event) -> pitlane::Result<()> {
+impl<T> SinkWriter<T> for Count {
+    fn write(&mut self, record: &T) -> pitlane::Result<()> {
         self.0 += 1;
         std::hint::black_box(record);
         Ok(())

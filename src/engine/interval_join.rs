@@ -123,6 +123,12 @@ impl<L: State, R: State, O> Deref for JoinedStream<L, R, O> {
     }
 }
 
+impl<L: State, R: State, O> From<JoinedStream<L, R, O>> for Stream<O> {
+    fn from(result: JoinedStream<L, R, O>) -> Self {
+        result.stream
+    }
+}
+
 /// Leads what a side keeps to its next version by leading each record there.
 fn each_record<M: Migration>(migration: M) -> MigrateEachValue<i64, MigrateEach<M>> {
     MigrateEachValue(MigrateEach(migration), PhantomData)

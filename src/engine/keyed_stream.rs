@@ -394,6 +394,12 @@ impl<S: State, O> Deref for StatefulStream<S, O> {
     }
 }
 
+impl<S: State, O> From<StatefulStream<S, O>> for Stream<O> {
+    fn from(result: StatefulStream<S, O>) -> Self {
+        result.stream
+    }
+}
+
 impl<S: State, O: Record> StatefulStream<S, O> {
     pub(super) fn new(stream: Stream<O>, settings: Arc<Mutex<StateSettings<S>>>) -> Self {
         Self { stream, settings }

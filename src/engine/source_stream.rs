@@ -33,6 +33,12 @@ impl<T> Deref for SourceStream<T> {
     }
 }
 
+impl<T> From<SourceStream<T>> for Stream<T> {
+    fn from(source: SourceStream<T>) -> Self {
+        source.stream
+    }
+}
+
 impl<T: Record> SourceStream<T> {
     pub(super) fn new<S: Source<Item = T>>(graph: &Rc<RefCell<Graph>>, source: S) -> Self {
         let settings = Arc::new(Mutex::new(SourceSettings::default()));

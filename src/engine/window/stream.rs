@@ -288,6 +288,12 @@ impl<A: State, O> Deref for WindowResult<A, O> {
     }
 }
 
+impl<A: State, O> From<WindowResult<A, O>> for Stream<O> {
+    fn from(result: WindowResult<A, O>) -> Self {
+        result.stream
+    }
+}
+
 impl<A: State, O: Record> WindowResult<A, O> {
     pub(super) fn add<K: Key, R: Record>(
         records: &Stream<R>,
