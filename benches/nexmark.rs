@@ -51,7 +51,11 @@ fn main() {
                 _ => panic!("{query} is no query; there are {ALL}"),
             };
             report.figure(&format!("{query}, {workers} workers: CPU"), rate.cpu_ns_per_event, "ns/event");
-            report.figure(&format!("{query}, {workers} workers: rate"), rate.events_per_s / 1e6, "M events/s");
+            report.figure(
+                &format!("{query}, {workers} workers: rate"),
+                rate.events_per_s / 1e6,
+                "M events/s",
+            );
         }
     }
     report.figure("peak resident memory", common::peak_rss_mib(), "MiB");
@@ -63,11 +67,7 @@ fn count(events: &Stream<Event>) -> Stream<(u64, Window, u64)> {
     bids.window(Tumbling::of(Duration::from_secs(10))).count().uid("counts").into()
 }
 
-fn measure<R: Record>(
-    args: &Args,
-    workers: usize,
-    query: impl FnOnce(&Stream<Event>) -> Stream<R>,
-) -> Rate {
+fn measure<R: Record>(args: &Args, workers: usize, query: impl FnOnce(&Stream<Event>) -> Stream<R>) -> Rate {
     let nexmark = Nexmark { events_per_s: args.number("--per-s", "10_000"), ..Nexmark::default() };
     let progress = Arc::<Progress>::default();
     let noted = Arc::clone(&progress);
