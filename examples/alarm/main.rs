@@ -16,17 +16,23 @@
 
 #[path = "../../migrations/alarm/mod.rs"]
 pub mod alarm;
-mod jobs;
+pub mod jobs;
 
+use pitlane::connectors::{FileSink, JsonLines};
+use std::env;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut args: Vec<_> = std::env::args_os().collect();
+    let mut args: Vec<_> = env::args_os().collect();
     let release = if args.len() > 1 { args.remove(1) } else { Default::default() };
+    let setting = |name, usual: &str| env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let sensors = JsonLines::new(setting("ALARM_INPUT", "fixtures/alarm-events.jsonl"));
+    let rate = Some(setting("ALARM_RATE", "10").parse().unwrap_or(10.0));
+    let alarms = FileSink::json_lines(setting("ALARM_OUT", "alarm-out"));
     let job = match release.to_str() {
-        Some("v1") => jobs::alarm_v1(),
-        Some("v2") => jobs::alarm_v2(),
-        Some("v3") => jobs::alarm_v3(),
+        Some("v1") => jobs::alarm_v1(sensors, rate, alarms),
+        Some("v2") => jobs::alarm_v2(sensors, rate, alarms),
+        Some("v3") => jobs::alarm_v3(sensors, rate, alarms),
         _ => {
             eprintln!("error: found no release as the first argument, wanted v1, v2 or v3");
             eprintln!("hint: alarm v1 run");

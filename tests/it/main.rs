@@ -3,6 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
 mod architecture;
+// The jobs of the example `alarm`, and their migrations.
+#[cfg(feature = "engine")]
+#[allow(dead_code, unused_imports, reason = "the jobs use the rest")]
+#[path = "../../migrations/alarm/mod.rs"]
+pub mod alarm;
+#[cfg(feature = "engine")]
+#[path = "../../examples/alarm/jobs.rs"]
+pub mod alarm_jobs;
 // What the example of the same name is told and checked with.
 #[cfg(feature = "engine")]
 #[allow(dead_code, reason = "the program is for playing by hand")]
@@ -28,8 +36,6 @@ pub mod stage;
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 
-#[cfg(feature = "engine")]
-mod alarm;
 #[cfg(feature = "engine")]
 mod bad_input;
 mod bootstrap;
@@ -66,6 +72,8 @@ mod hostile;
 mod incremental;
 #[cfg(feature = "engine")]
 mod joins;
+#[cfg(feature = "engine")]
+mod journeys;
 mod keys;
 mod layers;
 mod manifest;

@@ -3,9 +3,10 @@
 //! Two migrations in a chain, over state that release 2 may not have touched: what comes out equals what plain
 //! code makes of the same events.
 
+use super::alarm::{Plain, Release};
+use crate::alarm_jobs::{Alarm, Event};
 use crate::stage::{Place, Running, Stage};
 use pitlane::savepoint::Savepoint;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -44,62 +45,28 @@ fn stop_after(stage: &Stage, mut running: Running, events: u64, path: &str) -> u
     Savepoint::open(stage.path().join(path)).unwrap().manifest().sources[0].positions[0].records
 }
 
-/// What a room is like, for the newest release and all before.
-#[derive(Clone, Default)]
-struct Room {
-    armed: bool,
-    since: i64,
-    /// In release 1 there is none.
-    tolerance: Option<i64>,
-    /// Somebody may have armed it whose name was not kept.
-    by: Option<String>,
+/// What was told of each room, in this order.
+fn by_room(alarms: impl IntoIterator<Item = Alarm>) -> BTreeMap<i32, Vec<Alarm>> {
+    let mut rooms: BTreeMap<i32, Vec<Alarm>> = BTreeMap::new();
+    alarms.into_iter().for_each(|alarm| rooms.entry(alarm.room).or_default().push(alarm));
+    rooms
 }
 
-/// Sets off alarms as release 1 does, from event `second` on as release 2, from `third` on as release 3.
-fn alarms(second: u64, third: u64) -> BTreeMap<i64, Vec<Value>> {
-    let mut rooms: BTreeMap<i64, Room> = BTreeMap::new();
-    let mut alarms: BTreeMap<i64, Vec<Value>> = BTreeMap::new();
-    let text = std::fs::read_to_string(input()).unwrap();
-    for (number, line) in (0..).zip(text.lines()) {
-        let event: Value = serde_json::from_str(line).unwrap();
-        let (room, now) = (event["room"].as_i64().unwrap(), event["time_ms"].as_i64().unwrap());
-        let release = 1 + u8::from(number >= second) + u8::from(number >= third);
-        let state = rooms.get(&room).cloned();
-        if event["kind"] == "motion" {
-            let Some(state) = state.filter(|state| state.armed) else { continue };
-            if release == 1 || now - state.since > state.tolerance.unwrap_or(30_000) {
-                let mut alarm = json!({"room": room, "time_ms": now});
-                if let (3, Some(by)) = (release, state.by) {
-                    alarm["armed_by"] = json!(by);
-                }
-                alarms.entry(room).or_default().push(alarm);
-            }
-            continue;
-        }
-        let mut next = Room { armed: event["kind"] == "activate", since: now, ..Room::default() };
-        if release > 1 {
-            next.tolerance = event["tolerance_ms"].as_i64().or(state.and_then(|state| state.tolerance));
-        }
-        if release > 2 {
-            next.by = event["by"].as_str().filter(|_| next.armed).map(str::to_owned);
-        }
-        rooms.insert(room, next);
-    }
-    alarms
-}
-
-fn written(out: &Path) -> BTreeMap<i64, Vec<Value>> {
-    let mut files: Vec<_> = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.is_file());
+fn written(stage: &Stage) -> BTreeMap<i32, Vec<Alarm>> {
+    let files = std::fs::read_dir(stage.path().join("out")).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
     files.sort();
-    let mut alarms: BTreeMap<i64, Vec<Value>> = BTreeMap::new();
-    for file in files {
-        for line in std::fs::read_to_string(file).unwrap().lines() {
-            let alarm: Value = serde_json::from_str(line).unwrap();
-            alarms.entry(alarm["room"].as_i64().unwrap()).or_default().push(alarm);
-        }
-    }
-    alarms
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    by_room(text.lines().map(|line| serde_json::from_str(line).unwrap()))
+}
+
+/// What plain code makes of the events, read by release 1, from event `second` on by release 2, from `third` on by
+/// release 3.
+fn expected(second: u64, third: u64) -> BTreeMap<i32, Vec<Alarm>> {
+    let text = std::fs::read_to_string(input()).unwrap();
+    let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let begins = [(0, Release::V1), (second as usize, Release::V2), (third as usize, Release::V3)];
+    by_room(Plain::of(&events, &begins).alarms)
 }
 
 #[test]
@@ -108,7 +75,7 @@ fn release_3_takes_over_from_release_1_by_two_migrations() {
     let change = stop_after(&stage, start(&stage, "v1", "2", None), 40, "one");
     set_rate(&mut stage, 10_000);
     start(&stage, "v3", "1", Some("one")).wait_well().unwrap();
-    assert_eq!(written(&stage.path().join("out")), alarms(change, change));
+    assert_eq!(written(&stage), expected(change, change));
 }
 
 #[test]
@@ -122,5 +89,5 @@ fn each_release_takes_over_from_the_one_before_with_rooms_as_the_first_left_them
     assert_eq!(rooms.entry().schemas.len(), 2, "so few events cannot have touched every room");
     set_rate(&mut stage, 10_000);
     start(&stage, "v3", "2", Some("two")).wait_well().unwrap();
-    assert_eq!(written(&stage.path().join("out")), alarms(second, third));
+    assert_eq!(written(&stage), expected(second, third));
 }
