@@ -16,6 +16,11 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// How often query 5 tells.
 const SLIDE: Duration = Duration::from_secs(2);
 
+/// Drops most events before the others go two ways: what goes two ways is copied.
+fn without_bids(events: &Stream<Event>) -> Stream<Event> {
+    events.filter(|event| !matches!(event, Event::Bid(_)))
+}
+
 /// Query 0, pass through: all bids as they are.
 pub(crate) fn q0(events: &Stream<Event>) -> Stream<Bid> {
     events.flat_map(Event::bid)
@@ -110,6 +115,7 @@ pub(crate) fn q3(events: &Stream<Event>) -> Stream<LocalItem> {
         }
     }
 
+    let events = without_bids(events);
     let sellers = events.flat_map(Event::person);
     let sellers = sellers.filter(|person| ["OR", "ID", "CA"].contains(&&*person.state));
     let auctions = events.flat_map(Event::auction).filter(|auction| auction.category == 10);
@@ -348,6 +354,7 @@ pub(crate) struct NewSeller {
 
 /// Query 8, monitor new users: who signed up and offered something within the same ten seconds.
 pub(crate) fn q8(events: &Stream<Event>) -> Stream<NewSeller> {
+    let events = without_bids(events);
     let persons = events.flat_map(Event::person).map(|person| (person.id, person.name));
     let sellers = events.flat_map(Event::auction).map(|auction| auction.seller);
     persons

@@ -1,7 +1,7 @@
 //! The core that queries 4 and 6 have in common: what each auction was sold for.
 
 use crate::events::{Auction, Bid, Event};
-use pitlane::engine::{CoProcess, Context, States, Stream, Timer, TimerHandle, ValueState};
+use pitlane::engine::{Context, Process, States, Stream, Timer, TimerHandle, ValueState};
 use pitlane::{BoxError, State};
 use serde::{Deserialize, Serialize};
 
@@ -17,44 +17,44 @@ pub(crate) struct Sale {
 
 /// Tells of each auction that somebody bid for, when event time has come to its end.
 pub(crate) fn sales(events: &Stream<Event>) -> Stream<Sale> {
-    let auctions = events.flat_map(Event::auction).map(Terms::of).key_by(|terms| terms.auction);
-    let offers = events.flat_map(Event::bid).map(Offer::of).key_by(|offer| offer.auction);
-    auctions.connect(&offers).process(Closing::new).uid("sales")
+    let moves = events.flat_map(Move::of);
+    moves.key_by(|(auction, _)| *auction).process(Closing::new).uid("sales")
 }
 
-/// What matters of an auction.
+/// What matters of what happens to an auction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Move {
+    Opening(Terms),
+    Bidding(Offer),
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize, State)]
 struct Terms {
-    auction: u64,
     seller: u64,
     category: u64,
     opens_ms: i64,
     closes_ms: i64,
 }
 
-impl Terms {
-    fn of(auction: Auction) -> Self {
-        Self {
-            auction: auction.id,
-            seller: auction.seller,
-            category: auction.category,
-            opens_ms: auction.at_ms,
-            closes_ms: auction.expires_ms,
-        }
-    }
-}
-
-/// What matters of a bid.
 #[derive(Clone, Debug, Serialize, Deserialize, State)]
 struct Offer {
-    auction: u64,
     price: u64,
     at_ms: i64,
 }
 
-impl Offer {
-    fn of(bid: Bid) -> Self {
-        Self { auction: bid.auction, price: bid.price, at_ms: bid.at_ms }
+impl Move {
+    /// Returns the auction and what happens to it.
+    fn of(event: Event) -> Option<(u64, Self)> {
+        match event {
+            Event::Person(_) => None,
+            Event::Auction(auction) => {
+                let Auction { id, seller, category, at_ms: opens_ms, expires_ms: closes_ms, .. } = *auction;
+                Some((id, Self::Opening(Terms { seller, category, opens_ms, closes_ms })))
+            }
+            Event::Bid(Bid { auction, price, at_ms, .. }) => {
+                Some((auction, Self::Bidding(Offer { price, at_ms })))
+            }
+        }
     }
 }
 
@@ -78,8 +78,47 @@ impl Closing {
     }
 }
 
-impl CoProcess<u64, Terms, Offer, Sale> for Closing {
-    fn process_first(&mut self, terms: Terms, _: &mut Context<'_, u64, Sale>) -> Result<(), BoxError> {
+impl Process<u64, (u64, Move), Sale> for Closing {
+    fn process(&mut self, (_, happens): (u64, Move), _: &mut Context<'_, u64, Sale>) -> Result<(), BoxError> {
+        match happens {
+            Move::Opening(terms) => self.open(terms),
+            Move::Bidding(offer) => self.bid(offer),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, context: &mut Context<'_, u64, Sale>) -> Result<(), BoxError> {
+        let auction = *context.key();
+        let sale = self.lot.update(|lot| match lot {
+            Some(Lot::Awaited { offers }) => {
+                offers.retain(|offer| offer.at_ms >= timer.at_ms);
+                if offers.is_empty() {
+                    *lot = None;
+                }
+                None
+            }
+            Some(Lot::Open { terms, highest }) if terms.closes_ms == timer.at_ms => {
+                let sale = highest.map(|price| Sale {
+                    auction,
+                    seller: terms.seller,
+                    category: terms.category,
+                    price,
+                    closed_ms: terms.closes_ms,
+                });
+                *lot = None;
+                sale
+            }
+            // Set for a bid that came before its auction.
+            _ => None,
+        })?;
+        if let Some(sale) = sale {
+            context.emit(sale);
+        }
+        Ok(())
+    }
+}
+
+impl Closing {
+    fn open(&self, terms: Terms) -> Result<(), BoxError> {
         self.timers.set(terms.closes_ms)?;
         self.lot.update(|lot| {
             let early = match lot.take() {
@@ -93,7 +132,7 @@ impl CoProcess<u64, Terms, Offer, Sale> for Closing {
         Ok(())
     }
 
-    fn process_second(&mut self, offer: Offer, _: &mut Context<'_, u64, Sale>) -> Result<(), BoxError> {
+    fn bid(&self, offer: Offer) -> Result<(), BoxError> {
         // An auction that is not there when event time has passed the bid opens after it, or is over.
         let wait_until_ms = offer.at_ms + 1;
         let waits = self.lot.update(|lot| match lot {
@@ -114,35 +153,6 @@ impl CoProcess<u64, Terms, Offer, Sale> for Closing {
         })?;
         if waits {
             self.timers.set(wait_until_ms)?;
-        }
-        Ok(())
-    }
-
-    fn on_timer(&mut self, timer: Timer, context: &mut Context<'_, u64, Sale>) -> Result<(), BoxError> {
-        let sale = self.lot.update(|lot| match lot {
-            Some(Lot::Awaited { offers }) => {
-                offers.retain(|offer| offer.at_ms >= timer.at_ms);
-                if offers.is_empty() {
-                    *lot = None;
-                }
-                None
-            }
-            Some(Lot::Open { terms, highest }) if terms.closes_ms == timer.at_ms => {
-                let sale = highest.map(|price| Sale {
-                    auction: terms.auction,
-                    seller: terms.seller,
-                    category: terms.category,
-                    price,
-                    closed_ms: terms.closes_ms,
-                });
-                *lot = None;
-                sale
-            }
-            // Set for a bid that came before its auction.
-            _ => None,
-        })?;
-        if let Some(sale) = sale {
-            context.emit(sale);
         }
         Ok(())
     }

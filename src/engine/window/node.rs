@@ -241,7 +241,7 @@ where
                 let pane = &mut all.0[at].1;
                 let fire = settings.trigger.on_record(&info(window, pane, is_new, now_ms), set);
                 let over_ms = settings.over_ms(window);
-                if is_new && over_ms < i64::MAX {
+                if is_new && over_ms < i64::MAX && set.last() != Some(&over_ms) {
                     set.push(over_ms);
                 }
                 if fire != Fire::No {
