@@ -5,7 +5,7 @@
 //! Chance is a function of an event's number, so that a split can be opened anywhere. And splits take turns at one
 //! sequence, where those of Beam have a sequence each: so the events are the same however many splits read them.
 
-use crate::events::{Auction, Bid, Event, Person};
+use super::events::{Auction, Bid, Event, Person};
 use pitlane::connectors::Generator;
 use pitlane::engine::Watermarks;
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! Queries 0 to 8: each leads from the events to a stream of results.
 
-use crate::events::{Bid, Event, Person};
-use crate::winning::{Sale, sales};
+use super::events::{Bid, Event, Person};
+use super::winning::{Sale, sales};
 use pitlane::engine::{
     Aggregate, CoProcess, Context, ListState, MapState, Process, Sliding, States, Stream, Timer, TimerHandle,
     Tumbling, ValueState, Window,

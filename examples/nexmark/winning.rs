@@ -1,6 +1,6 @@
 //! The core that queries 4 and 6 have in common: what each auction was sold for.
 
-use crate::events::{Auction, Bid, Event};
+use super::events::{Auction, Bid, Event};
 use pitlane::engine::{Context, Process, States, Stream, Timer, TimerHandle, ValueState};
 use pitlane::{BoxError, State};
 use serde::{Deserialize, Serialize};

@@ -79,6 +79,8 @@ mod layers;
 mod manifest;
 mod mutations;
 #[cfg(feature = "engine")]
+mod nexmark;
+#[cfg(feature = "engine")]
 mod operator_state;
 #[cfg(feature = "engine")]
 mod operators;
