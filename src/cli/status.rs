@@ -5,6 +5,7 @@ use super::text::{Table, counted, duration, grouped, share, size, watermark};
 use super::{Answer, Console, Outcome};
 use crate::control::client::{self, RunningJob};
 use crate::control::{JobStatus, OperatorStatus, SourceStatus};
+use crate::model::SweptRows;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,7 +36,8 @@ const EXAMPLES: &str = "Examples:
 
 BUSY is the share of the workers' time that is spent in an operator, HELD UP that for which a source had to wait for
 those who take what it reads. LAG is how far an operator's event time is behind the clock. STALL is for how long a
-checkpoint held up the records of a worker at most.";
+checkpoint held up the records of a worker at most. UNTOUCHED is the share of the entries that no record has touched
+since they were restored, and that lie where the savepoint left them.";
 
 /// How often a job that is being restarted is looked for.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -154,8 +156,41 @@ impl View<'_> {
             let times = counted(status.restarts, "time");
             table.row(["restarted".to_owned(), format!("{times}{cause}")]);
         }
+        if let Some(sweep) = self.sweep() {
+            table.row(["sweep".to_owned(), sweep]);
+        }
         table.row(["data".to_owned(), status.data_dir.clone()]);
         table
+    }
+
+    /// What workers do about rows that no record has touched, and how long it will take if they go on as they did
+    /// between the two looks; none if there is nothing left to do.
+    fn sweep(&self) -> Option<String> {
+        let sweep = self.status.sweep;
+        let left = self.status.left_to_sweep();
+        if sweep.percent == 0 || left == 0 {
+            return None;
+        }
+        let rows = match sweep.rows {
+            SweptRows::Old => "of older versions",
+            SweptRows::All => "of the savepoint",
+        };
+        let mut text = format!(
+            "{} {rows} left, at most {} % of each worker's time",
+            counted(left, "row"),
+            sweep.percent
+        );
+        if let Some((before, at_ms)) = self.before {
+            let ms = self.now_ms.saturating_sub(at_ms);
+            let taken = before.left_to_sweep().saturating_sub(left);
+            text +=
+                &format!(", {} a second", grouped(u128::from(taken) as i128 * 1000 / i128::from(ms.max(1))));
+            if taken > 0 {
+                let left_ms = u128::from(left) * u128::from(ms) / u128::from(taken);
+                text += &format!(", {} left", duration(u64::try_from(left_ms).unwrap_or(u64::MAX)));
+            }
+        }
+        Some(text)
     }
 
     fn sources(&self) -> Table {
@@ -251,7 +286,8 @@ impl View<'_> {
     }
 
     fn states(&self) -> Table {
-        let mut table = Table::with_head(&["STATE", "VERSION", ">ENTRIES", ">NOT MIGRATED", ""]);
+        let mut table =
+            Table::with_head(&["STATE", "VERSION", ">ENTRIES", ">UNTOUCHED", ">NOT MIGRATED", ""]);
         for operator in &self.status.operators {
             for state in &operator.states {
                 let old = state.unmigrated_entries();
@@ -265,6 +301,7 @@ impl View<'_> {
                     format!("{}/{}", operator.uid, state.name),
                     format!("v{}", state.schema_version),
                     grouped(state.entries),
+                    share(state.untouched, state.entries),
                     share(old, state.entries),
                     versions.join(", "),
                 ]);
@@ -303,7 +340,7 @@ mod tests {
         serde_json::from_value(json!({
             "id": "flights-3", "job": "flights", "release": "2", "branch": "main", "attempt": 3, "pid": 77,
             "workers": 2, "state": "running", "started_ms": 1_000, "epoch": 7, "data_dir": "/data/flights",
-            "restarts": 1, "last_failure": {"at_ms": 1_000, "error": "a worker stopped"},
+            "sweep": {"rows": "all", "percent": 20}, "restarts": 1, "last_failure": {"at_ms": 1_000, "error": "a worker stopped"},
             "failed_checkpoints": 2,
             "last_checkpoint_failure": {"epoch": 5, "at_ms": 9_000, "error": "no space is left"},
             "recent_checkpoints": [{
@@ -319,7 +356,7 @@ mod tests {
                 {"uid": "in", "kind": "source", "records_in": 0, "records_out": records, "watermark_ms": 7_000},
                 {"uid": "count", "kind": "reduce", "records_in": records, "records_out": 1, "late_records": 4,
                  "busy_ms": records, "watermark_ms": null, "states": [{
-                    "name": "accumulator", "schema_version": 2, "entries": 10,
+                    "name": "accumulator", "schema_version": 2, "entries": 10, "untouched": 14 - records / 1000,
                     "unmigrated": [{"schema_version": 1, "entries": 4}],
                 }]},
             ],
@@ -340,6 +377,7 @@ mod tests {
 flights-3  flights, release 2, attempt 3, 2 workers, process 77
 running    for 10.0 s, epoch 7
 restarted  1 time, last 10.0 s ago: a worker stopped
+sweep      9 rows of the savepoint left, at most 20 % of each worker's time
 data       /data/flights
 
 SOURCE  SPLITS         RECORDS  BAD    READ  LEFT  WATERMARK
@@ -349,8 +387,8 @@ OPERATOR  KIND       IN  IN/S    OUT  OUT/S  LATE    BUSY  HELD UP    LAG
 in        source      0     0  5_000    500     0     0 %      0 %  4.0 s
 count     reduce  5_000   500      1      0     4  25.0 %      0 %      -
 
-STATE              VERSION  ENTRIES  NOT MIGRATED
-count/accumulator  v2            10        40.0 %  v1 4
+STATE              VERSION  ENTRIES  UNTOUCHED  NOT MIGRATED
+count/accumulator  v2            10     90.0 %        40.0 %  v1 4
 
 LAST       EPOCH    AGO   TOOK     SIZE   STALL  PATH
 savepoint      6  1.0 s  49 ms  2.0 KiB  0.3 ms  /data/flights/savepoints/6
@@ -367,6 +405,10 @@ savepoint      6  1.0 s  49 ms  2.0 KiB  0.3 ms  /data/flights/savepoints/6
         assert_eq!(
             line("in      2"),
             "in      2, 1 finished    7_000    3  50.0 %  2.0 s  1970-01-01T00:00:07Z"
+        );
+        assert_eq!(
+            line("sweep"),
+            "sweep      7 rows of the savepoint left, at most 20 % of each worker's time, 2 a second, 3.5 s left"
         );
         assert_eq!(
             line("count  "),

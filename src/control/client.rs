@@ -4,6 +4,7 @@ use super::http::{self, HttpError, Response};
 use super::run_dir::is_gone;
 use super::{Command, ErrorBody, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, Result};
+use crate::model::Sweep;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -141,13 +142,13 @@ impl RunningJob {
         self.call(&Command::Cancel)
     }
 
-    /// Says how much time workers are to give to migrating keys that no record has touched.
+    /// Says what workers are to do about rows that no record has touched.
     ///
     /// # Errors
     ///
     /// As [`savepoint`](Self::savepoint).
-    pub fn background(&self, request: super::BackgroundRequest) -> Result<JobStatus> {
-        self.call(&Command::Background(request))
+    pub fn sweep(&self, sweep: Sweep) -> Result<JobStatus> {
+        self.call(&Command::Sweep(sweep))
     }
 
     fn call<T: DeserializeOwned>(&self, command: &Command) -> Result<T> {

@@ -12,7 +12,7 @@ mod wire;
 
 pub use run_dir::{Endpoint, RunDir};
 pub use wire::{
-    AttemptFailure, BackgroundRequest, CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus,
-    OperatorStatus, PositionStatus, ProcessStatus, RunState, SavepointDone, SavepointRequest, SourceStatus,
-    SplitStatus, StateStatus, StopRequest, VersionCount,
+    AttemptFailure, CheckpointFailure, CheckpointStatus, Command, ErrorBody, JobStatus, OperatorStatus,
+    PositionStatus, ProcessStatus, RunState, SavepointDone, SavepointRequest, SourceStatus, SplitStatus,
+    StateStatus, StopRequest, VersionCount,
 };

@@ -4,7 +4,7 @@
 //! have a default.
 
 use super::http::{Request, Response};
-use crate::model::{JobName, OperatorUid, Progress, StateName};
+use crate::model::{JobName, OperatorUid, Progress, StateName, Sweep, SweptRows};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ pub enum Command {
     Stop(StopRequest),
     /// `POST /v1/cancel`: end at once, without a savepoint; answered with a [`JobStatus`].
     Cancel,
-    /// `POST /v1/background`: give so much time to keys that no record has touched; answered with a [`JobStatus`].
-    Background(BackgroundRequest),
+    /// `POST /v1/sweep`: take rows over that no record has touched, in the background; answered with a [`JobStatus`].
+    Sweep(Sweep),
     /// `GET /metrics`: answered with Prometheus' text format.
     Metrics,
 }
@@ -47,14 +47,6 @@ pub struct StopRequest {
     /// The savepoint to leave behind.
     #[serde(flatten)]
     pub savepoint: SavepointRequest,
-}
-
-/// How much time workers are to give to migrating keys that no record has touched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackgroundRequest {
-    /// The part of each worker's time, in percent; 0 to stop.
-    #[serde(default)]
-    pub percent: u32,
 }
 
 /// A savepoint that was taken.
@@ -116,9 +108,9 @@ pub struct JobStatus {
     pub last_checkpoint_failure: Option<CheckpointFailure>,
     /// The directory with the job's checkpoints and savepoints.
     pub data_dir: String,
-    /// The part of each worker's time that goes into migrating keys that no record has touched, in percent.
+    /// What workers do in the background about rows that no record has touched.
     #[serde(default)]
-    pub background_percent: u32,
+    pub sweep: Sweep,
     #[serde(default)]
     pub watermark_ms: Option<i64>,
     #[serde(default)]
@@ -128,6 +120,16 @@ pub struct JobStatus {
 }
 
 impl JobStatus {
+    /// Returns how many rows the sweep has before it, as far as is known.
+    pub fn left_to_sweep(&self) -> u64 {
+        let states = self.operators.iter().flat_map(|operator| &operator.states);
+        let left = |state: &StateStatus| match self.sweep.rows {
+            SweptRows::Old => state.unmigrated_entries(),
+            SweptRows::All => state.untouched,
+        };
+        states.map(left).sum()
+    }
+
     /// Makes the status of a job of this process that has just started and done nothing yet.
     pub fn started(id: &str, job: JobName) -> Self {
         Self {
@@ -150,7 +152,7 @@ impl JobStatus {
             failed_checkpoints: 0,
             last_checkpoint_failure: None,
             data_dir: String::new(),
-            background_percent: 0,
+            sweep: Sweep::NONE,
             watermark_ms: None,
             sources: Vec::new(),
             operators: Vec::new(),
@@ -321,7 +323,7 @@ pub struct OperatorStatus {
     pub states: Vec<StateStatus>,
 }
 
-/// How much a state holds, and how much of it still waits for its migration.
+/// How much a state holds, and how much of it still lies in the savepoint or waits for its migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateStatus {
     /// The name of the state.
@@ -331,6 +333,9 @@ pub struct StateStatus {
     pub schema_version: u32,
     /// The number of entries, migrated or not.
     pub entries: u64,
+    /// The entries that no record has touched since they were restored, and that lie where the savepoint left them.
+    #[serde(default)]
+    pub untouched: u64,
     /// The entries that no record has touched since they were restored with an older schema, by version.
     #[serde(default)]
     pub unmigrated: Vec<VersionCount>,
@@ -375,7 +380,7 @@ impl Command {
             "/v1/savepoints" => ("POST", read_body(body).map(Self::Savepoint)),
             "/v1/stop" => ("POST", read_body(body).map(Self::Stop)),
             "/v1/cancel" => ("POST", Ok(Self::Cancel)),
-            "/v1/background" => ("POST", read_body(body).map(Self::Background)),
+            "/v1/sweep" => ("POST", read_body(body).map(Self::Sweep)),
             "/metrics" => ("GET", Ok(Self::Metrics)),
             _ => return Err(Response::error(404, format!("there is nothing at {path}"), None)),
         };
@@ -393,7 +398,7 @@ impl Command {
             Self::Savepoint(savepoint) => Request::json("POST", "/v1/savepoints", savepoint),
             Self::Stop(stop) => Request::json("POST", "/v1/stop", stop),
             Self::Cancel => Request::bare("POST", "/v1/cancel"),
-            Self::Background(background) => Request::json("POST", "/v1/background", background),
+            Self::Sweep(sweep) => Request::json("POST", "/v1/sweep", sweep),
             Self::Metrics => Request::bare("GET", "/metrics"),
         }
     }
@@ -492,7 +497,7 @@ mod tests {
             Command::Savepoint(savepoint.clone()),
             Command::Stop(StopRequest { drain: true, savepoint }),
             Command::Cancel,
-            Command::Background(BackgroundRequest { percent: 10 }),
+            Command::Sweep(Sweep { rows: SweptRows::All, percent: 10 }),
             Command::Metrics,
         ] {
             assert_eq!(Command::parse(&command.request()), Ok(command));

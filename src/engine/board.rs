@@ -14,6 +14,7 @@ use crate::error::{Error, shown};
 use crate::migrate::OperatorDescription;
 use crate::model::{
     ImageKind, JobInfo, Manifest, MaxParallelism, MigrationRecord, OperatorUid, SavepointId, SourceEntry,
+    Sweep,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -126,9 +127,9 @@ impl Board {
             Some(CheckpointFailure { epoch, at_ms: super::now_ms(), error: super::with_causes(error) });
     }
 
-    /// Says how much time workers are to give to migrating keys that no record has touched.
-    pub(crate) fn background(&self, percent: u32) {
-        self.facts.background.set(percent);
+    /// Says what workers of this process are to do about rows that no record has touched.
+    pub(crate) fn sweep(&self, sweep: Sweep) {
+        self.facts.background.set(sweep);
     }
 
     fn news(&self) -> MutexGuard<'_, News> {
@@ -171,6 +172,7 @@ impl Board {
                     name: state.name.clone(),
                     schema_version: state.schema.version.0,
                     entries: count(held.entries),
+                    untouched: count(held.untouched),
                     unmigrated: old
                         .map(|(schema_version, entries)| VersionCount {
                             schema_version,
@@ -233,7 +235,7 @@ impl Board {
             failed_checkpoints: news.failed,
             last_checkpoint_failure: news.last_failure.clone(),
             data_dir: shown(&facts.root),
-            background_percent: facts.background.percent(),
+            sweep: facts.background.sweep(),
             watermark_ms: news.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
             sources: sources.collect(),
             operators: operators.collect(),

@@ -14,7 +14,7 @@ use super::graph::Graph;
 use super::meter::Meter;
 use super::now_ms;
 use super::restart::Restart;
-use super::server::Server;
+use super::server::{Server, TellSweep};
 use super::shared::Failure;
 use super::source_stream::SourceStream;
 use super::worker::{self, Attempt};
@@ -22,7 +22,7 @@ use crate::connectors::Source;
 use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{JobDescription, Place, Rename, check_renames, lineage};
-use crate::model::{JobName, MaxParallelism, OperatorUid, StateName};
+use crate::model::{JobName, MaxParallelism, OperatorUid, StateName, Sweep};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
@@ -89,9 +89,9 @@ pub struct RunOptions {
     /// Whether checkpoints have only what has changed, even if the job does not say so
     /// ([`Checkpoints::incremental`]).
     pub incremental: bool,
-    /// The part of each worker's time that goes into migrating keys that no record has touched, in percent; 0 to leave
-    /// them as they are.
-    pub background_percent: u32,
+    /// What workers do in the background about rows of the savepoint that no record has touched. With several
+    /// processes, what process 0 was told holds for all.
+    pub sweep: Sweep,
     /// What processing time goes by.
     pub clock: Clock,
     /// What is known of earlier attempts, if this one is a restart.
@@ -124,7 +124,7 @@ impl RunOptions {
             drop_unmatched: Vec::new(),
             checkpoint_interval: None,
             incremental: false,
-            background_percent: 0,
+            sweep: Sweep::NONE,
             clock: Clock::system(),
             supervision: Supervision::default(),
         }
@@ -325,7 +325,7 @@ impl Job {
         let mut checkpoints = self.checkpoints;
         checkpoints.interval = options.checkpoint_interval.or(checkpoints.interval);
         checkpoints.incremental |= options.incremental;
-        let background = Arc::new(Background::new(options.background_percent));
+        let background = Arc::new(Background::new(options.sweep));
         let facts = Arc::new(JobFacts {
             job: job.clone(),
             parent: restore.as_ref().map(|s| s.id().clone()),
@@ -368,8 +368,19 @@ impl Job {
                 (None, threads.map_err(|_| Error::Stopped { what: "the dataflow" })?)
             }
         };
+        let others = peers.as_ref().filter(|_| leads).map(Watch::sweeper);
+        if let Some(tell) = &others {
+            tell(options.sweep);
+        }
+        let here = Arc::clone(&board);
+        let sweep: Arc<TellSweep> = Arc::new(move |sweep| {
+            here.sweep(sweep);
+            others.iter().for_each(|tell| tell(sweep));
+        });
         let server = match endpoint {
-            Some(endpoint) => Some(Server::start(endpoint, Arc::clone(&board), events.clone())?),
+            Some(endpoint) => {
+                Some(Server::start(endpoint, Arc::clone(&board), Arc::clone(&sweep), events.clone())?)
+            }
             None => None,
         };
         let run: Box<dyn FnOnce() -> JobEnd + Send> = match (history, &peers) {
@@ -434,6 +445,7 @@ impl Job {
             coordinator,
             workers: running,
             leads,
+            sweep,
             peers,
             server,
         })
@@ -476,6 +488,7 @@ pub struct JobHandle {
     workers: WorkerGuards<()>,
     /// Whether the job is led from here.
     leads: bool,
+    sweep: Arc<TellSweep>,
     peers: Option<Watch>,
     server: Option<Server>,
 }
@@ -502,6 +515,12 @@ impl JobHandle {
     /// Why there is none; the job goes on. Or that the job has ended.
     pub fn stop(&self, request: StopRequest) -> Result<SavepointDone> {
         self.ask(|reply| Event::Stop(request, reply))
+    }
+
+    /// Says what workers are to do from now on about rows that no record has touched: those of all processes, if the job
+    /// is led from here.
+    pub fn sweep(&self, sweep: Sweep) {
+        (self.sweep)(sweep);
     }
 
     /// Ends the job after a last checkpoint, which the next run goes on from, or without one if there can be none.

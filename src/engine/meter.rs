@@ -48,6 +48,8 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateReading {
     pub(crate) entries: i64,
+    /// Those that lie where the savepoint left them.
+    pub(crate) untouched: i64,
     /// Those that wait for a migration, by the schema version that they have.
     pub(crate) unmigrated: BTreeMap<u32, i64>,
 }
@@ -97,6 +99,7 @@ impl Meter {
         }
         let Some(state) = states.get_mut(name) else { return };
         state.entries += now.entries - before.entries;
+        state.untouched += now.untouched - before.untouched;
         for (counts, sign) in [(before, -1), (now, 1)] {
             counts.unmigrated.iter().for_each(|(v, n)| *state.unmigrated.entry(*v).or_default() += sign * n);
         }
@@ -130,6 +133,7 @@ impl Reading {
         for (name, theirs) in &other.states {
             let state = self.states.entry(name.clone()).or_default();
             state.entries += theirs.entries;
+            state.untouched += theirs.untouched;
             theirs.unmigrated.iter().for_each(|(v, n)| *state.unmigrated.entry(*v).or_default() += n);
         }
         self.watermark_ms = self.watermark_ms.zip(other.watermark_ms).map(|(a, b)| a.min(b));
@@ -155,14 +159,15 @@ mod tests {
     #[test]
     fn readings_of_two_processes_add_up_and_the_one_that_is_behind_holds_the_watermark_back() {
         let reading = |records_in, entries, watermark_ms| {
-            let state = StateReading { entries, unmigrated: BTreeMap::from([(1, 1)]) };
+            let state = StateReading { entries, untouched: 2, unmigrated: BTreeMap::from([(1, 1)]) };
             let states = BTreeMap::from([("count".to_owned(), state)]);
             Reading { records_in, states, watermark_ms: Some(watermark_ms), ..Reading::default() }
         };
         let mut one = reading(1, -2, 9);
         one.add(&reading(4, 5, 7));
         assert_eq!((one.records_in, one.watermark_ms), (5, Some(7)));
-        assert_eq!(one.states["count"], StateReading { entries: 3, unmigrated: BTreeMap::from([(1, 2)]) });
+        let sum = StateReading { entries: 3, untouched: 4, unmigrated: BTreeMap::from([(1, 2)]) };
+        assert_eq!(one.states["count"], sum);
         one.add(&Reading::default());
         assert_eq!(one.watermark_ms, None);
     }

@@ -131,6 +131,12 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
     };
     metric("pitlane_state_entries", GAUGE, "Entries of a state, migrated or not.")
         .write(&mut text, by_state(|s| s.entries));
+    metric(
+        "pitlane_state_untouched_entries",
+        GAUGE,
+        "Entries that no record has touched since they were restored, and that lie in the savepoint.",
+    )
+    .write(&mut text, by_state(|s| s.untouched));
     metric("pitlane_state_unmigrated_entries", GAUGE, "Entries that still wait for their migration.")
         .write(&mut text, by_state(|s| s.unmigrated_entries()));
     text
@@ -226,7 +232,7 @@ mod tests {
                 "uid": "carriers", "kind": "reduce", "records_in": 5, "records_out": 4,
                 "late_records": 2, "busy_ms": 1500, "watermark_ms": 7_000,
                 "states": [{
-                    "name": "accumulator", "schema_version": 2, "entries": 9,
+                    "name": "accumulator", "schema_version": 2, "entries": 9, "untouched": 4,
                     "unmigrated": [{"schema_version": 1, "entries": 3}],
                 }],
             }],
@@ -237,6 +243,7 @@ mod tests {
             "# TYPE pitlane_records_in_total counter",
             "pitlane_records_in_total{job=\"fl\\\"ights\",uid=\"carriers\"} 5",
             "pitlane_state_unmigrated_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 3",
+            "pitlane_state_untouched_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 4",
             "pitlane_workers{job=\"fl\\\"ights\"} 3",
             "pitlane_restarts_total{job=\"fl\\\"ights\"} 3",
             "pitlane_checkpoints_failed_total{job=\"fl\\\"ights\"} 2",

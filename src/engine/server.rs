@@ -5,6 +5,7 @@ use super::coordinator::Event;
 use crate::control::http::{Response, read_request, write_response};
 use crate::control::{Command, Endpoint};
 use crate::error::{Error, Result};
+use crate::model::Sweep;
 use crossbeam_channel::Sender;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the end of the job waits for answers that are still on their way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Tells the workers of all processes what to do about rows that no record has touched.
+pub(crate) type TellSweep = dyn Fn(Sweep) + Send + Sync;
 
 /// The thread that answers; ends when dropped, after the answers that it owes.
 pub(crate) struct Server {
@@ -61,7 +65,12 @@ impl Drop for Debt {
 }
 
 impl Server {
-    pub(crate) fn start(endpoint: Endpoint, board: Arc<Board>, events: Sender<Event>) -> Result<Self> {
+    pub(crate) fn start(
+        endpoint: Endpoint,
+        board: Arc<Board>,
+        tell: Arc<TellSweep>,
+        events: Sender<Event>,
+    ) -> Result<Self> {
         let path = endpoint.path().to_owned();
         let ending = Arc::new(AtomicBool::new(false));
         let owed = Arc::<Owed>::default();
@@ -74,11 +83,11 @@ impl Server {
                         return;
                     }
                     let Ok(stream) = stream else { continue };
-                    let (board, events) = (Arc::clone(&board), events.clone());
+                    let (board, tell, events) = (Arc::clone(&board), Arc::clone(&tell), events.clone());
                     // A savepoint takes its time; others are answered meanwhile.
                     let debt = owing.add();
                     let answer = move || {
-                        answer(stream, &board, &events);
+                        answer(stream, &board, tell.as_ref(), &events);
                         drop(debt);
                     };
                     if std::thread::Builder::new().name("pitlane-answer".to_owned()).spawn(answer).is_err() {
@@ -105,12 +114,11 @@ impl Drop for Server {
     }
 }
 
-fn answer(mut stream: UnixStream, board: &Board, events: &Sender<Event>) {
+fn answer(mut stream: UnixStream, board: &Board, tell: &TellSweep, events: &Sender<Event>) {
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let response = match read_request(&mut stream) {
-        Ok(request) => {
-            Command::parse(&request).map_or_else(|refused| refused, |command| obey(command, board, events))
-        }
+        Ok(request) => Command::parse(&request)
+            .map_or_else(|refused| refused, |command| obey(command, board, tell, events)),
         Err(error) => match error.response() {
             Some(response) => response,
             None => return,
@@ -120,7 +128,7 @@ fn answer(mut stream: UnixStream, board: &Board, events: &Sender<Event>) {
     let _ = write_response(&mut stream, &response);
 }
 
-fn obey(command: Command, board: &Board, events: &Sender<Event>) -> Response {
+fn obey(command: Command, board: &Board, tell: &TellSweep, events: &Sender<Event>) -> Response {
     let (event, reply) = match command {
         Command::Status => return Response::json(200, &board.status()),
         Command::Metrics => {
@@ -133,8 +141,8 @@ fn obey(command: Command, board: &Board, events: &Sender<Event>) -> Response {
                 Err(_) => has_ended(),
             };
         }
-        Command::Background(request) => {
-            board.background(request.percent);
+        Command::Sweep(sweep) => {
+            tell(sweep);
             return Response::json(200, &board.status());
         }
         Command::Savepoint(request) => {

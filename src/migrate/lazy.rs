@@ -2,17 +2,20 @@
 //!
 //! Nothing is decoded when a job resumes; only the footers of the state files are open. The first touch of a
 //! key loads the row group that holds it, finds the row, runs the migrations and takes the row out; from then
-//! on the key lives in the heap table. Rows that were never touched stay columns of their old schema, and go
+//! on the key lives in the heap table. A row group goes when its last row was taken. Rows that were never touched stay columns of their old schema, and go
 //! into the next savepoint as such, whichever schema the job itself works with.
 //!
 //! ```text
 //! take(key)    heap has no such key -> row group (loaded once) -> row -> migrate -> mark taken
+//! take_next()  the same with a row that nobody has asked for; so a sweep comes to an end of them
 //! image()      rows not taken now, as columns, for the writer of a savepoint; later takes do not show in it
 //! ```
 
 use super::{OldValues, Route};
 use crate::error::{Error, Result};
-use crate::model::{KeyGroup, KeyGroupRange, OperatorUid, Schema, SchemaVersion, StateName, Value, value_at};
+use crate::model::{
+    KeyGroup, KeyGroupRange, OperatorUid, Schema, SchemaVersion, StateName, SweptRows, Value, value_at,
+};
 use crate::savepoint::StateFile;
 use crate::state::{Key, Read as _, State};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch};
@@ -60,6 +63,8 @@ struct OldRowGroup<K: Key, S: State> {
     handed_out: bool,
     /// Marks the rows that the heap has taken over.
     taken: Arc<Taken>,
+    /// No row before this one is left.
+    swept: usize,
     loaded: Option<Loaded<K, S>>,
 }
 
@@ -69,6 +74,19 @@ struct Loaded<K: Key, S: State> {
     values: OldValues<S>,
     /// When rows were last touched, where the file says it.
     touched_ms: Option<Int64Array>,
+}
+
+/// A row that was taken out although nobody has asked for its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swept<K, S> {
+    /// The key.
+    pub key: K,
+    /// Its value, migrated, with the time when it was last touched if the file says it; `None` if nothing came of it.
+    pub value: Option<(S, Option<i64>)>,
+    /// Whether the savepoint has the value under the schema that the job works with.
+    pub is_same: bool,
+    /// Of timers: whether [`Untouched::load_until`] has handed it out before.
+    pub is_handed_out: bool,
 }
 
 /// Rows of a row group that are no longer the current value of their key.
@@ -83,9 +101,10 @@ impl Taken {
         self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
-    /// Returns the first row below `rows` that is not in here.
-    fn first_missing(&self, rows: usize) -> Option<usize> {
-        let full = self.bits.iter().take_while(|word| **word == u64::MAX).count();
+    /// Returns the first row below `rows` that is not in here, if all before `from` are.
+    fn first_missing(&self, from: usize, rows: usize) -> Option<usize> {
+        let words = self.bits.iter().skip(from / 64);
+        let full = from / 64 + words.take_while(|word| **word == u64::MAX).count();
         let first = full * 64 + self.bits.get(full).map_or(0, |word| word.trailing_ones() as usize);
         (first < rows).then_some(first)
     }
@@ -124,6 +143,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                     first_time,
                     handed_out: false,
                     taken: Arc::default(),
+                    swept: 0,
                     loaded: None,
                 })
             })
@@ -160,33 +180,44 @@ impl<K: Key, S: State> Untouched<K, S> {
         rows
     }
 
-    /// Returns a key whose value has another schema than the job works with and is still here; `None` if there is none
-    /// left. Row groups all of whose rows are taken are let go of on the way.
+    /// Returns how many rows a sweep of these has before it, as far as is known.
+    pub fn left(&self, rows: SweptRows) -> u64 {
+        match rows {
+            SweptRows::Old => self.unmigrated,
+            SweptRows::All => self.remaining,
+        }
+    }
+
+    /// Takes a row out that nobody has asked for, migrated, unless it is not `wanted` for the time when it was last
+    /// touched; `None` if there is none left of these.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if the file cannot be read.
-    pub fn next_unmigrated(&mut self) -> Result<Option<K>> {
-        let held = self.held;
-        for file in self.files.iter_mut().filter(|file| !file.route.is_identity()) {
-            for index in 0..file.groups.len() {
-                if file.row_count(&file.groups[index]) == 0 {
-                    file.groups[index].loaded = None;
-                    continue;
-                }
-                let spare = file.load(index, held)?;
-                self.remaining -= spare;
-                file.remaining -= spare;
-                self.unmigrated -= spare;
-                let old = &file.groups[index];
-                let Some(loaded) = &old.loaded else { continue };
-                // Rows before the first that is left were taken in this order: the search is short but for the first.
-                if let Some(row) = old.taken.first_missing(loaded.rows.num_rows()) {
-                    return Ok(Some(loaded.keys.read(row)));
-                }
-            }
+    /// As [`take`](Self::take).
+    pub fn take_next(
+        &mut self,
+        rows: SweptRows,
+        wanted: impl FnOnce(Option<i64>) -> bool,
+    ) -> Result<Option<Swept<K, S>>> {
+        loop {
+            self.files.retain(|file| !file.groups.is_empty());
+            let is_swept = |file: &OldFile<K, S>| rows == SweptRows::All || !file.route.is_identity();
+            let Some(at) = self.files.iter().position(is_swept) else { return Ok(None) };
+            self.load(at, 0)?;
+            let OldFile { file, route, groups, .. } = &mut self.files[at];
+            let old = &mut groups[0];
+            let count = file.row_groups()[old.index].rows;
+            // Rows before the first that is left were taken in this order, or are not looked at again.
+            let (Some(loaded), Some(row)) = (&old.loaded, old.taken.first_missing(old.swept, count)) else {
+                groups.remove(0);
+                continue;
+            };
+            old.swept = row;
+            let key = loaded.keys.read(row);
+            let (is_handed_out, is_same) = (old.handed_out, route.is_identity());
+            let value = self.take_row((at, 0), row, wanted)?;
+            return Ok(Some(Swept { key, value, is_same, is_handed_out }));
         }
-        Ok(None)
     }
 
     /// Takes the value of `key` out, migrated; `None` if the key is not here, or a migration let it go.
@@ -210,44 +241,63 @@ impl<K: Key, S: State> Untouched<K, S> {
         key: &K,
         wanted: impl FnOnce(Option<i64>) -> bool,
     ) -> Result<Option<(S, Option<i64>)>> {
-        let held = self.held;
-        for file in &mut self.files {
-            let first = file.groups.partition_point(|g| g.span.last() < group);
-            for index in first..file.groups.len() {
-                if file.groups[index].span.first() > group {
-                    break;
-                }
-                if file.row_count(&file.groups[index]) == 0 {
-                    continue;
-                }
-                let spare = file.load(index, held)?;
-                let is_old = !file.route.is_identity();
-                self.remaining -= spare;
-                file.remaining -= spare;
-                self.unmigrated -= if is_old { spare } else { 0 };
-                let old = &mut file.groups[index];
+        for file in 0..self.files.len() {
+            let groups = &self.files[file].groups;
+            let first = groups.partition_point(|g| g.span.last() < group);
+            let end = first + groups[first..].partition_point(|g| g.span.first() <= group);
+            for index in first..end {
+                self.load(file, index)?;
+                let old = &self.files[file].groups[index];
                 let Some(loaded) = &old.loaded else { continue };
-                let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) else {
-                    continue;
-                };
-                let touched_ms = loaded.touched_ms.as_ref().map(|touched_ms| touched_ms.value(row));
-                let migrated = if wanted(touched_ms) {
-                    let key = || value_at(loaded.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
-                    let migrated = loaded.values.read(row, &key);
-                    migrated
-                        .map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?
-                } else {
-                    None
-                };
-                Arc::make_mut(&mut old.taken).insert(row);
-                self.remaining -= 1;
-                self.taken += 1;
-                file.remaining -= 1;
-                self.unmigrated -= u64::from(is_old);
-                return Ok(migrated.map(|value| (value, touched_ms)));
+                if let Some(row) = loaded.find(group, key).filter(|row| !old.taken.contains(*row)) {
+                    return self.take_row((file, index), row, wanted);
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Takes a row of a row group that is loaded, and lets go of the row group if it was the last one.
+    fn take_row(
+        &mut self,
+        (at, index): (usize, usize),
+        row: usize,
+        wanted: impl FnOnce(Option<i64>) -> bool,
+    ) -> Result<Option<(S, Option<i64>)>> {
+        let file = &mut self.files[at];
+        let is_old = !file.route.is_identity();
+        let old = &mut file.groups[index];
+        let Some(loaded) = &old.loaded else { return Ok(None) };
+        let touched_ms = loaded.touched_ms.as_ref().map(|touched_ms| touched_ms.value(row));
+        let migrated = if wanted(touched_ms) {
+            let key = || value_at(loaded.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
+            let migrated = loaded.values.read(row, &key);
+            migrated.map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?
+        } else {
+            None
+        };
+        Arc::make_mut(&mut old.taken).insert(row);
+        self.remaining -= 1;
+        self.taken += 1;
+        file.remaining -= 1;
+        self.unmigrated -= u64::from(is_old);
+        if file.row_count(&file.groups[index]) == 0 {
+            file.groups.remove(index);
+            if file.groups.is_empty() {
+                self.files.remove(at);
+            }
+        }
+        Ok(migrated.map(|value| (value, touched_ms)))
+    }
+
+    /// Loads a row group if it is not, and any of its rows are left.
+    fn load(&mut self, file: usize, index: usize) -> Result<()> {
+        let file = &mut self.files[file];
+        let spare = file.load(index, self.held)?;
+        self.remaining -= spare;
+        file.remaining -= spare;
+        self.unmigrated -= if file.route.is_identity() { 0 } else { spare };
+        Ok(())
     }
 
     /// Returns the least time of timers that [`load_until`](Self::load_until) has not handed out: where the first
@@ -264,16 +314,14 @@ impl<K: Key, S: State> Untouched<K, S> {
     ///
     /// [`Error::Damaged`] if a file cannot be read.
     pub fn load_until(&mut self, until_ms: i64, mut found: impl FnMut(K)) -> Result<()> {
-        for file in &mut self.files {
-            for index in 0..file.groups.len() {
-                if file.groups[index].handed_out || file.groups[index].first_time > until_ms {
+        for file in 0..self.files.len() {
+            for index in 0..self.files[file].groups.len() {
+                let old = &self.files[file].groups[index];
+                if old.handed_out || old.first_time > until_ms {
                     continue;
                 }
-                let spare = file.load(index, self.held)?;
-                self.remaining -= spare;
-                file.remaining -= spare;
-                self.unmigrated -= if file.route.is_identity() { 0 } else { spare };
-                let old = &mut file.groups[index];
+                self.load(file, index)?;
+                let old = &mut self.files[file].groups[index];
                 old.handed_out = true;
                 let Some(loaded) = &old.loaded else { continue };
                 let untaken = (0..loaded.rows.num_rows()).filter(|row| !old.taken.contains(*row));
@@ -314,7 +362,7 @@ impl<K: Key, S: State> OldFile<K, S> {
     /// newer layers.
     fn load(&mut self, index: usize, held: KeyGroupRange) -> Result<u64> {
         let old = &mut self.groups[index];
-        if old.loaded.is_some() {
+        if old.loaded.is_some() || old.taken.count == self.file.row_groups()[old.index].rows {
             return Ok(0);
         }
         let rows = self.file.read_row_group(old.index)?;
@@ -335,8 +383,11 @@ impl<K: Key, S: State> OldFile<K, S> {
             (0..rows.num_rows()).filter(is_spare).for_each(|row| taken.insert(row));
             spare = taken.count as u64;
         }
-        let touched_ms = touched_of(&rows);
-        old.loaded = Some(Loaded { rows, keys, values, touched_ms });
+        // All of them may be spare: then nothing is kept of them.
+        if old.taken.count < rows.num_rows() {
+            let touched_ms = touched_of(&rows);
+            old.loaded = Some(Loaded { rows, keys, values, touched_ms });
+        }
         Ok(spare)
     }
 }

@@ -13,6 +13,7 @@ mod manifest;
 mod names;
 mod progress;
 mod schema;
+mod sweep;
 pub(crate) mod text;
 pub(crate) mod time;
 mod timer;
@@ -45,6 +46,7 @@ pub use manifest::{
 pub use names::{JobName, MAX_NAME_BYTES, OperatorUid, StateName};
 pub use progress::Progress;
 pub use schema::{DataType, Field, Fingerprint, Schema, SchemaVersion, Variant, column_id};
+pub use sweep::{Sweep, SweptRows};
 pub(crate) use timer::TIME_BYTES as TIMER_TIME_BYTES;
 pub use timer::{key_of_timer, timer_key};
 pub use traits::{Delivery, OperatorTraits, TimeBasis, Warning};

@@ -188,6 +188,30 @@ impl<K: Key, S: State> Table<K, S> {
         }
     }
 
+    /// Adds the value of a key that has no entry, and that every earlier image shows already: it has not changed.
+    ///
+    /// `group` and `hash` are as for [`update`](Self::update). While an image is taken, it counts as written now.
+    ///
+    /// # Panics
+    ///
+    /// As [`update`](Self::update).
+    pub fn adopt(&mut self, group: KeyGroup, hash: u64, key: K, value: S) {
+        let index = self.index_of(group);
+        let stamp = match (&self.scan, &self.track) {
+            (None, Some(track)) => track.images.first().map_or(self.stamp, |image| image.1),
+            _ => self.stamp,
+        };
+        if let Some(scan) = &mut self.scan
+            && scan.group == index
+        {
+            // As in `update`: the entries of the group may move.
+            scan.bucket = 0;
+        }
+        let entry = Entry { key, value: Some(value), stamp };
+        self.groups[index].insert_unique(hash, entry, |e| e.key.slot64());
+        self.entries += 1;
+    }
+
     /// Lets `look` see the value of `key`, which is not written: it belongs to the epoch that wrote it last.
     ///
     /// A value that `absent` finds for a key without entry becomes one.

@@ -826,8 +826,9 @@ fn what_nobody_touches_is_migrated_in_the_background_until_old_code_may_go() {
     let needs = |savepoint: &Savepoint| retire([(savepoint.location(), savepoint.manifest())]);
     assert!(!needs(&half_way).may_go());
 
-    let sweeping =
-        second().start(&RunOptions { background_percent: 100, ..options.clone().workers(3) }).unwrap();
+    let sweeping = second()
+        .start(&RunOptions { sweep: "old,100".parse().unwrap(), ..options.clone().workers(3) })
+        .unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while left(&sweeping.status()) > 0 {
         assert!(std::time::Instant::now() < deadline, "{} rows left", left(&sweeping.status()));

@@ -38,6 +38,7 @@ fn status(id: &str, job: &str) -> JobStatus {
         name: StateName::new("delays").unwrap(),
         schema_version: 2,
         entries: 1000,
+        untouched: 400,
         unmigrated: vec![VersionCount { schema_version: 1, entries: 250 }],
     };
     JobStatus {
@@ -199,7 +200,7 @@ fn status_shows_a_job_to_people_and_to_programs() {
     assert!(out.starts_with("flights-3  flights, release 2.0.0, attempt 3, 2 workers, process 1\n"), "{out}");
     let state = out.lines().find(|line| line.starts_with("carriers/delays")).unwrap();
     let words: Vec<_> = state.split(' ').filter(|word| !word.is_empty()).collect();
-    assert_eq!(words, ["carriers/delays", "v2", "1\u{2009}000", "25.0", "%", "v1", "250"]);
+    assert_eq!(words, ["carriers/delays", "v2", "1\u{2009}000", "40.0", "%", "25.0", "%", "v1", "250"]);
     let (_, json, _) = place.run(&["status", "flights", "--json"]);
     assert_eq!(serde_json::from_str::<JobStatus>(&json).unwrap().operators[0].records_in, 5);
 }

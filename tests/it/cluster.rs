@@ -39,6 +39,7 @@ fn job(out: &Path, variant: &str) -> Job {
     let numbers = match variant {
         "endless" | "slow" | "in haste" => numbers,
         "at leisure" => numbers.rate(800.0),
+        "asleep" => numbers.rate(0.01),
         _ => numbers.rate(8_000.0),
     };
     let panics = variant == "panics";
@@ -471,6 +472,30 @@ fn a_job_moves_between_numbers_of_processes_and_workers_with_savepoints_asked_of
         assert_eq!(process.end().0, 0);
     }
     assert_eq!(place.written(), expected());
+}
+
+#[test]
+fn a_sweep_that_process_0_is_asked_for_is_done_by_all_processes() {
+    let place = Place::new(2);
+    let start =
+        |variant: &str| (0..2).map(|process| place.start_with(process, variant, &[])).collect::<Vec<_>>();
+    let awake = start("at leisure");
+    let read = |job: &RunningJob| job.status().operators.iter().map(|o| o.records_in).sum::<u64>();
+    until("records flow", || holds(read(&place.running()) > 12_000));
+    place.running().stop(&Default::default()).unwrap();
+    awake.into_iter().for_each(|process| assert_eq!(process.end().0, 0));
+    let asleep = start("asleep");
+    let untouched = || {
+        let status = place.running().status().clone();
+        let states = status.operators.into_iter().flat_map(|operator| operator.states);
+        states.map(|state| state.untouched).sum::<u64>()
+    };
+    until("all processes have told of their rows", || holds(untouched() > KEYS * 9 / 10));
+    let all = "all,100".parse().unwrap();
+    assert_eq!(place.running().sweep(all).unwrap().sweep, all);
+    until("all processes are through", || holds(untouched() == 0));
+    place.running().stop(&Default::default()).unwrap();
+    asleep.into_iter().for_each(|process| assert_eq!(process.end().0, 0));
 }
 
 #[test]

@@ -179,7 +179,10 @@ proptest! {
     /// Each part of the input is read by a job of its own, which goes on from the last image of the one before: so
     /// stamps pass through files, of other numbers of workers, and lifetimes are added, changed and taken away.
     #[test]
-    fn what_expires_equals_plain_code_over_restarts(stages in prop::collection::vec(stage(), 1..7)) {
+    fn what_expires_equals_plain_code_over_restarts(
+        stages in prop::collection::vec(stage(), 1..7),
+        sweep in crate::sweep::any_sweep(),
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let (input, out) = (dir.path().join("input"), dir.path().join("out"));
         std::fs::create_dir_all(&input).unwrap();
@@ -199,7 +202,7 @@ proptest! {
             model.ended(now_ms, lives);
             std::fs::write(input.join(format!("{index:03}.jsonl")), text).unwrap();
             let clock = Clock::by_hand(now_ms);
-            let options = RunOptions { clock, ..RunOptions::in_dir(dir.path().join("data")) };
+            let options = RunOptions { clock, sweep, ..RunOptions::in_dir(dir.path().join("data")) };
             let end = job(&input, &out, lives).run(&options.workers(workers)).unwrap();
             let savepoint = Savepoint::open(end.image.unwrap()).unwrap();
             prop_assert_eq!(verify(&savepoint, Depth::Full).problems, []);

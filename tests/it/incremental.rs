@@ -138,8 +138,9 @@ fn every_retained_checkpoint_has_the_whole_state_over_cancelling_and_other_numbe
     let dir = tempfile::tempdir().unwrap();
     let options = RunOptions::in_dir(dir.path());
     let mut layered = 0;
-    for workers in [2, 1, 3, 2] {
-        let running = job().start(&options.clone().workers(workers)).unwrap();
+    for (workers, sweep) in [(2, "none"), (1, "all,100"), (3, "none"), (2, "all,30")] {
+        let options = RunOptions { sweep: sweep.parse().unwrap(), ..options.clone().workers(workers) };
+        let running = job().start(&options).unwrap();
         let began = Instant::now();
         let mut seen = 0;
         while seen < 12 {

@@ -103,11 +103,13 @@ proptest! {
         width_ms in 0i64..20_000,
         stops in proptest::collection::vec((1u64..300, 1usize..4), 0..3),
         last in 1usize..4,
+        sweep in crate::sweep::any_sweep(),
     ) {
         let bounds = (lower_ms, lower_ms + width_ms);
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        let options = RunOptions::in_dir(dir.path().join("data"));
+        let mut options = RunOptions::in_dir(dir.path().join("data"));
+        options.sweep = sweep;
         for (records, workers) in stops {
             let running = job(seed, bounds, &out).start(&options.clone().workers(workers)).unwrap();
             wait_for(&running, "pairs", records);

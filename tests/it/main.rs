@@ -116,6 +116,8 @@ mod state_table;
 mod status;
 #[cfg(feature = "engine")]
 mod supervisor;
+#[cfg(feature = "engine")]
+mod sweep;
 mod types;
 #[cfg(feature = "engine")]
 mod windows;

@@ -131,8 +131,10 @@ fn states_and_timers_equal_plain_code_over_stops_and_other_numbers_of_workers() 
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let options = RunOptions::in_dir(dir.path().join("data"));
-    for workers in [2, 3, 1] {
-        let running = job(&out).start(&options.clone().workers(workers)).unwrap();
+    for (workers, sweep) in [(2, "none"), (3, "all,100"), (1, "all,20")] {
+        let sweep = sweep.parse().unwrap();
+        let options = RunOptions { sweep, ..options.clone().workers(workers) };
+        let running = job(&out).start(&options).unwrap();
         std::thread::sleep(Duration::from_millis(7));
         running.stop(Default::default()).unwrap();
         running.wait().unwrap();

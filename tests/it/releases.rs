@@ -3,10 +3,11 @@
 //! Whatever happens, output and final state equal those of plain code: each record folded by the release that
 //! read it, state migrated where the release changes.
 
+use crate::sweep::any_sweep;
 use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{Checkpoints, Job, RunOptions};
 use pitlane::migrate::{Chain, Migration};
-use pitlane::model::Value;
+use pitlane::model::{Sweep, Value};
 use pitlane::rewrite::{Options, Rewrite, run_to};
 use pitlane::savepoint::{Depth, Savepoint, verify};
 use pitlane::{BoxError, State};
@@ -260,6 +261,10 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
+fn swept() -> impl Strategy<Value = Way> {
+    (any_sweep(), any::<bool>()).prop_map(|(sweep, incremental)| Way::Swept(sweep, incremental))
+}
+
 /// Makes the newest image anew by the code of a release, all rows at once; returns the new savepoint.
 fn made_anew(release: u32, data: &Path, out: &Path) -> Option<PathBuf> {
     let image = Savepoint::open(newest_image(data)?).unwrap();
@@ -275,22 +280,36 @@ fn made_anew(release: u32, data: &Path, out: &Path) -> Option<PathBuf> {
 /// Runs the attempts, each with its release and number of workers, then release 3 to the end.
 fn check(attempts: &[(u32, usize, Fate)], records: u64) {
     let lazily: Vec<_> =
-        attempts.iter().map(|(step, workers, fate)| (*step, *workers, fate.clone(), false)).collect();
+        attempts.iter().map(|(step, workers, fate)| (*step, *workers, fate.clone(), Way::Lazy)).collect();
     check_with(&lazily, false, records);
 }
 
-/// As [`check`]; before the attempts that say so, and before the last one if `is_last_anew`, all state is made anew
-/// offline.
-fn check_with(attempts: &[(u32, usize, Fate, bool)], is_last_anew: bool, records: u64) {
+/// How rows get to the schema of an attempt's release.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// When they are touched.
+    Lazy,
+    /// Offline, all of them, before the attempt.
+    Anew,
+    /// In the background too; with checkpoints that have only what has changed, or not.
+    Swept(Sweep, bool),
+}
+
+/// As [`check`]; before the last run all state is made anew offline if `is_last_anew`.
+fn check_with(attempts: &[(u32, usize, Fate, Way)], is_last_anew: bool, records: u64) {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (dir.path().join("data"), dir.path().join("out"));
     let fuse = Arc::new(AtomicI64::new(-1));
     let mut release = 1;
     let mut ends = Vec::new();
-    for (step, workers, fate, is_anew) in attempts {
+    for (step, workers, fate, way) in attempts {
         release = (release + step).min(3);
         let mut options = RunOptions::in_dir(&data).workers(*workers);
-        options.from = if *is_anew { made_anew(release, &data, &out) } else { None };
+        match way {
+            Way::Lazy => {}
+            Way::Anew => options.from = made_anew(release, &data, &out),
+            Way::Swept(sweep, incremental) => (options.sweep, options.incremental) = (*sweep, *incremental),
+        }
         fuse.store(if let Fate::Crash(after) = fate { *after } else { -1 }, Relaxed);
         let running = job(release, records, &out, &fuse)
             .start(&options)
@@ -339,7 +358,8 @@ fn a_half_migrated_image_is_taken_over_by_the_release_after_next() {
 #[test]
 fn all_rows_at_once_are_the_same_as_each_at_its_first_touch() {
     let attempts = |anew: [bool; 2]| {
-        [(0, 2, Fate::Stop(6), false), (1, 3, Fate::Stop(2), anew[0]), (1, 1, Fate::Stop(2), anew[1])]
+        let [first, second] = anew.map(|anew| if anew { Way::Anew } else { Way::Lazy });
+        [(0, 2, Fate::Stop(6), Way::Lazy), (1, 3, Fate::Stop(2), first), (1, 1, Fate::Stop(2), second)]
     };
     for anew in [[false, false], [true, false], [false, true], [true, true]] {
         check_with(&attempts(anew), anew[0], 600);
@@ -353,10 +373,18 @@ proptest! {
     /// attempts before have left.
     #[test]
     fn lazy_and_offline_migration_are_the_same_in_any_history(
-        attempts in prop::collection::vec((0u32..2, 1usize..4, fate(), any::<bool>()), 1..6),
+        attempts in prop::collection::vec((0u32..2, 1usize..4, fate(), prop_oneof![Just(Way::Lazy), Just(Way::Anew)]), 1..6),
         is_last_anew in any::<bool>(),
     ) {
         check_with(&attempts, is_last_anew, 500);
+    }
+
+    /// Images are taken while a sweep is half-way through rows of several versions, or done with them.
+    #[test]
+    fn a_sweep_in_any_history_changes_nothing_but_when_rows_are_migrated(
+        attempts in prop::collection::vec((0u32..2, 1usize..4, fate(), swept()), 1..7),
+    ) {
+        check_with(&attempts, false, 500);
     }
 
     #[test]

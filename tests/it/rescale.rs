@@ -189,9 +189,11 @@ fn run(seed: u64, place: &mut Place) -> String {
         done.push(format!("{processes} x {workers}{}", if is_killed { ", killed" } else { "" }));
         place.is_on(processes);
         let workers = workers.to_string();
+        let sweep = ["none", "all,50"][random(&mut state, 2)];
         let variant = if phase == 3 { "everything in haste" } else { "everything" };
-        let mut running: Vec<_> =
-            (0..processes).map(|p| place.start_with(p, variant, &["--workers", &workers])).collect();
+        let mut running: Vec<_> = (0..processes)
+            .map(|p| place.start_with(p, variant, &["--workers", &workers, "--sweep", sweep]))
+            .collect();
         if phase == 3 {
             for process in running {
                 let (status, text) = process.end();

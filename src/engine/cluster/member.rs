@@ -19,13 +19,15 @@ pub(crate) fn told(
     board: &Arc<Board>,
     events: &Sender<Event>,
 ) -> Told {
-    let (read, noted, events) = (Arc::clone(board), Arc::clone(board), events.clone());
+    let (read, noted, obeys) = (Arc::clone(board), Arc::clone(board), Arc::clone(board));
+    let events = events.clone();
     Told {
         job: job.to_owned(),
         failure: Arc::clone(failure),
         credits: Arc::clone(credits),
         read: Box::new(move || read.read()),
         readings: Box::new(move |process, readings| noted.read_elsewhere(process, readings)),
+        sweep: Box::new(move |sweep| obeys.sweep(sweep)),
         wish: Box::new(move |wish| {
             let event = match wish {
                 Wish::End => Event::End,

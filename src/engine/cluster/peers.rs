@@ -12,6 +12,7 @@ use crate::engine::credits::{Credits, Tell};
 use crate::engine::meter::Reading;
 use crate::engine::shared::Failure;
 use crate::error::{Error, Result};
+use crate::model::Sweep;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::any::Any;
 use std::net::{Shutdown, TcpStream};
@@ -204,6 +205,8 @@ pub(crate) struct Told {
     pub(crate) read: Box<dyn Fn() -> Vec<Reading> + Send>,
     /// Takes what another process has read.
     pub(crate) readings: Box<dyn Fn(usize, Vec<Reading>) + Send>,
+    /// Hears what to do about rows that no record has touched.
+    pub(crate) sweep: Box<dyn Fn(Sweep) + Send>,
     pub(crate) wish: Box<dyn Fn(Wish) + Send>,
 }
 
@@ -225,6 +228,12 @@ impl Watch {
                 first.send(Message::Ask(wish));
             }
         }
+    }
+
+    /// Returns what tells all others what to do about rows that no record has touched.
+    pub(crate) fn sweeper(&self) -> impl Fn(Sweep) + Send + Sync + 'static {
+        let links = Arc::clone(&self.links);
+        move |sweep| links.tell_all(&Message::Sweep(sweep))
     }
 
     /// Says that the workers of this process are through; process 0 knows the ending, and the others hear it.
@@ -299,6 +308,7 @@ impl Watching {
             Message::Alive | Message::Met | Message::Begin(_) => {}
             Message::Taken { worker, records } => self.told.credits.told(worker, records),
             Message::Readings(readings) => (self.told.readings)(from, readings),
+            Message::Sweep(sweep) => (self.told.sweep)(sweep),
             Message::Ask(wish) => (self.told.wish)(wish),
             Message::Failed(cause) => return Err(error_of(cause, &self.cluster, from, &self.told.job)),
             Message::Over(ending) => {

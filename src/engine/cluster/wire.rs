@@ -6,6 +6,7 @@
 use super::codec;
 use crate::engine::coordinator::EndReason;
 use crate::engine::meter::Reading;
+use crate::model::Sweep;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -14,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What a connection begins with: whatever does not say this is none of ours.
 pub(super) const MAGIC: [u8; 8] = *b"pitlane\0";
 /// Rises whenever what follows changes.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The largest chunk that is read from one who has not said yet who it is, and from a peer.
 pub(super) const GREETING_LIMIT: usize = 16 << 20;
@@ -97,6 +98,8 @@ pub(super) enum Message {
     Taken { worker: usize, records: u64 },
     /// To process 0: what the operators have done in the sender.
     Readings(Vec<Reading>),
+    /// From process 0: what workers are to do about rows that no record has touched.
+    Sweep(Sweep),
     /// To process 0: whoever runs the sender wants the job to end.
     Ask(Wish),
     /// The attempt failed.

@@ -25,7 +25,7 @@ use super::job::{Job, RunOptions, Supervision};
 use super::restart::Restart;
 use crate::control::RunDir;
 use crate::error::{Error, Result};
-use crate::model::OperatorUid;
+use crate::model::{OperatorUid, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -128,9 +128,14 @@ struct RunArgs {
     /// Write into checkpoints only what has changed, on top of the files of older ones
     #[arg(long)]
     incremental: bool,
-    /// Give so much of each worker's time to migrating keys that no record has touched, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
-    migrate_in_background: u32,
+    /// Take rows of the savepoint over that no record has touched, in the background: none, old or all, and how much of
+    /// each worker's time it may cost: all,25; 10 percent unless it is said
+    ///
+    /// `old` migrates what has another schema than this release, so that old code can go. `all` also takes over what has
+    /// its schema, so that a first touch costs no more than a later one; it takes the memory of a state that was touched.
+    /// `pitlane migrate sweep` changes it while the job runs.
+    #[arg(long, value_name = "ROWS[,PERCENT]", default_value_t = Sweep::NONE)]
+    sweep: Sweep,
     /// Restart the job when it fails: never, fixed, exponential or rate, with settings; see --help
     ///
     /// A supervisor runs each attempt as a process of its own, which goes on from the last checkpoint. Default: what
@@ -274,7 +279,7 @@ impl RunArgs {
             drop_unmatched: self.drop_unmatched,
             checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
             incremental: self.incremental,
-            background_percent: self.migrate_in_background,
+            sweep: self.sweep,
             supervision,
             clock: Clock::system(),
         })

@@ -1,6 +1,6 @@
 //! All keyed states of one operator instance, and the image of them while records go on.
 
-use super::state::AnyState;
+use super::state::{AnyState, Counts};
 use crate::engine::background::Background;
 use crate::engine::clock::Clock;
 use crate::engine::graph::OpenContext;
@@ -8,6 +8,7 @@ use crate::engine::image::{ImageOrder, ImageTasks, NodeImage};
 use crate::engine::meter::{Meter, StateReading};
 use crate::engine::operator::Work;
 use crate::error::Result;
+use crate::model::{Sweep, SweptRows};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The number of buckets that are scanned between two looks at the clock.
 const SCAN_STEP: usize = 1024;
+/// The number of rows that are taken over between two looks at the clock.
+const TAKE_OVER_STEP: usize = 64;
 /// How long to let go of nothing, between looking for what has expired in some buckets and in the next.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 /// How long an image may hold records up at a time: half as long as the records took, within these bounds.
@@ -31,9 +34,11 @@ pub(crate) struct Backend {
     is_expiring: bool,
     /// The state that is being swept, those before it are through; none until there is need.
     sweeping: Option<usize>,
-    /// The state whose untouched keys are being migrated in the background; those before it have none left.
-    migrating: usize,
+    /// Which untouched rows are being taken over in the background, and of which state; those before it have none left.
+    taking_over: (SweptRows, usize),
     background: Arc<Background>,
+    /// Until when nothing is taken over, since so much time went into it before.
+    rests_until: Option<Instant>,
     /// When the image was last worked on.
     scanned: Instant,
     meters: Arc<Vec<Meter>>,
@@ -50,8 +55,9 @@ impl Backend {
             clock: context.clock.clone(),
             is_expiring: false,
             sweeping: None,
-            migrating: 0,
+            taking_over: (SweptRows::Old, 0),
             background: Arc::clone(context.background),
+            rests_until: None,
             scanned: Instant::now(),
             meters: Arc::clone(context.meters),
             node: context.node,
@@ -74,14 +80,15 @@ impl Backend {
     pub(super) fn count(&mut self) {
         for (state, metered) in self.states.iter().zip(&mut self.metered) {
             let state = state.borrow();
-            let (entries, unmigrated) = state.counts();
+            let Counts { entries, untouched, unmigrated } = state.counts();
+            let (entries, untouched) = (entries as i64, untouched as i64);
             let known: i64 = metered.unmigrated.values().sum();
-            if metered.entries == entries as i64 && known == unmigrated as i64 {
+            if (metered.entries, metered.untouched, known) == (entries, untouched, unmigrated as i64) {
                 continue;
             }
             let unmigrated = if unmigrated == 0 { BTreeMap::new() } else { state.unmigrated() };
             let unmigrated = unmigrated.into_iter().map(|(version, rows)| (version.0, rows as i64)).collect();
-            let now = StateReading { entries: entries as i64, unmigrated };
+            let now = StateReading { entries, untouched, unmigrated };
             self.meters[self.node].state(state.name().as_str(), metered, &now);
             *metered = now;
         }
@@ -131,9 +138,9 @@ impl Backend {
         Ok(())
     }
 
-    /// Goes on for a short while with the image, or with what is left to migrate in the background.
+    /// Goes on for a short while with the image, or with what is to be taken over in the background.
     pub(super) fn work(&mut self, tasks: &ImageTasks) -> Result<Work> {
-        let Some(mut index) = self.imaging else { return self.migrate_some() };
+        let Some(mut index) = self.imaging else { return self.take_over_some() };
         let began = Instant::now();
         let slice = ((began - self.scanned) / 2).clamp(SCAN_SLICE.0, SCAN_SLICE.1);
         let mut sent = Ok(());
@@ -161,22 +168,36 @@ impl Backend {
         Ok(Work::Done)
     }
 
-    /// Migrates keys that no record has touched for a short while, and says when to go on.
-    fn migrate_some(&mut self) -> Result<Work> {
-        let began = Instant::now();
-        while let Some(state) = self.states.get(self.migrating) {
-            if state.borrow().counts().1 == 0 {
-                self.migrating += 1;
-                continue;
-            }
-            if self.background.percent() == 0 || began.elapsed() >= SCAN_SLICE.1 {
-                return Ok(self.background.rest(began.elapsed()).map_or(Work::More, Work::Wait));
-            }
-            if !state.borrow_mut().migrate_next()? {
-                self.migrating += 1;
-            }
+    /// Takes rows over that no record has touched, for a short while, and says when to go on.
+    fn take_over_some(&mut self) -> Result<Work> {
+        let Sweep { rows, percent } = self.background.sweep();
+        if self.taking_over.0 != rows {
+            self.taking_over = (rows, 0);
         }
-        Ok(Work::Done)
+        while self.states.get(self.taking_over.1).is_some_and(|state| state.borrow().left(rows) == 0) {
+            self.taking_over.1 += 1;
+        }
+        let Some(state) = self.states.get(self.taking_over.1) else {
+            // Somebody may yet ask for all of them.
+            let is_any_left =
+                rows == SweptRows::Old && self.states.iter().any(|s| s.borrow().left(SweptRows::All) > 0);
+            return Ok(if is_any_left { Work::Wait(Background::PAUSE) } else { Work::Done });
+        };
+        if percent == 0 {
+            return Ok(Work::Wait(Background::PAUSE));
+        }
+        let began = Instant::now();
+        // Records keep the operator busy meanwhile, and are not to pay for more than was agreed on.
+        if let Some(rest) = self.rests_until.and_then(|until| until.checked_duration_since(began)) {
+            return Ok(Work::Wait(rest));
+        }
+        let mut state = state.borrow_mut();
+        while state.left(rows) > 0 && began.elapsed() < SCAN_SLICE.1 {
+            state.take_over(rows, TAKE_OVER_STEP)?;
+        }
+        let rest = self.background.rest(began.elapsed());
+        self.rests_until = rest.map(|rest| Instant::now() + rest);
+        Ok(rest.map_or(Work::More, Work::Wait))
     }
 
     /// Gives up the image that is being taken.

@@ -4,7 +4,7 @@
 //! first worker writes the rows of all key groups, and every worker reads them all when a job starts.
 
 use super::StateSettings;
-use super::state::AnyState;
+use super::state::{AnyState, Counts};
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::Result;
@@ -94,8 +94,9 @@ impl<N: Key + Ord, V: State> AnyState for BroadcastState<N, V> {
         self.imaging.clear();
     }
 
-    fn counts(&self) -> (u64, u64) {
-        (if self.is_written_here() { self.map.len() as u64 } else { 0 }, 0)
+    fn counts(&self) -> Counts {
+        let entries = if self.is_written_here() { self.map.len() as u64 } else { 0 };
+        Counts { entries, ..Counts::default() }
     }
 
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64> {

@@ -6,14 +6,16 @@ use crate::engine::chain::START;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
 use crate::error::{BoxError, Error, Result};
-use crate::migrate::lazy::{Untouched, UntouchedImage};
+use crate::migrate::lazy::{Swept, Untouched, UntouchedImage};
 use crate::model::{
     KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
+    SweptRows,
 };
 use crate::state::table::{GroupImage, Table};
 use crate::state::{Key, State, shown_key};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 /// Where a key lies: the key group that it belongs to, and its hash in tables of keys.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct KeyedState<K: Key, S: State> {
     file: StateFileKind,
     /// Whether there are images of what has changed.
     is_tracked: bool,
+    /// Of timers: those that were taken over in the background, until they are known by their times.
+    pub(super) unseen: Vec<K>,
 }
 
 /// The values on the heap. Those that never expire have no time beside them: it would take room in each entry.
@@ -103,6 +107,7 @@ impl<K: Key, S: State> KeyedState<K, S> {
                 max_parallelism: context.max_parallelism,
             },
             is_tracked: context.is_incremental,
+            unseen: Vec::new(),
         };
         if opened.is_tracked {
             with_table!(&mut opened.live, table => table.track(START));
@@ -221,6 +226,23 @@ fn take_live<K: Key, S: State>(
     Ok(found.map(|(value, touched_ms)| Touched { touched_ms: lifetime.stored(touched_ms), value }))
 }
 
+/// Makes an entry of a row of the savepoint. It is not touched by that; it is written if it is another value now.
+fn take_in<K: Key, S: State>(table: &mut Table<K, S>, at: Place, key: K, value: S, is_same: bool) {
+    if is_same {
+        return table.adopt(at.group, at.hash, key, value);
+    }
+    let found = table.update(at.group, at.hash, &key, || Ok::<_, Infallible>(Some(value)), |_| ());
+    found.unwrap_or_else(|never| match never {})
+}
+
+/// How much a state has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) entries: u64,
+    pub(super) untouched: u64,
+    pub(super) unmigrated: u64,
+}
+
 /// A state to the backend, which knows no types.
 pub(super) trait AnyState {
     /// Says what time it is to a state whose values expire; returns when there is need to sweep, if it is one.
@@ -242,15 +264,21 @@ pub(super) trait AnyState {
     /// Gives up the image that is being taken, if there is one.
     fn abandon(&mut self);
 
-    /// Returns the number of entries, and how many of them wait for a migration.
-    fn counts(&self) -> (u64, u64);
+    /// Returns the number of entries, how many of them lie where the savepoint left them, and how many of those wait for
+    /// a migration.
+    fn counts(&self) -> Counts;
 
     /// Returns the entries that wait for a migration, by schema version.
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64>;
 
-    /// Migrates a key that no record has touched; returns whether there was one.
-    fn migrate_next(&mut self) -> Result<bool> {
-        Ok(false)
+    /// Returns how many rows a sweep of these has before it, as far as is known.
+    fn left(&self, _rows: SweptRows) -> u64 {
+        0
+    }
+
+    /// Takes up to `most` rows over that no record has touched; returns how many.
+    fn take_over(&mut self, _rows: SweptRows, _most: usize) -> Result<usize> {
+        Ok(0)
     }
 
     fn name(&self) -> &StateName;
@@ -301,30 +329,50 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
         with_table!(&mut self.live, table => table.abandon_image());
     }
 
-    fn counts(&self) -> (u64, u64) {
+    fn counts(&self) -> Counts {
         let entries = with_table!(&self.live, table => table.len());
-        (entries as u64 + self.untouched.remaining(), self.untouched.unmigrated())
+        let untouched = self.untouched.remaining();
+        Counts { entries: entries as u64 + untouched, untouched, unmigrated: self.untouched.unmigrated() }
     }
 
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64> {
         self.untouched.unmigrated_by_version()
     }
 
-    fn migrate_next(&mut self) -> Result<bool> {
-        let Some(key) = self.untouched.next_unmigrated()? else { return Ok(false) };
-        let at = self.place(key.hash64());
-        let Self { live, untouched, .. } = self;
-        // It is written, since it is another value now; it is not touched.
-        match live {
-            Live::Lasting(table) => {
-                table.update(at.group, at.hash, &key, || untouched.take(at.group, &key), |_| ())?;
+    fn left(&self, rows: SweptRows) -> u64 {
+        self.untouched.left(rows)
+    }
+
+    fn take_over(&mut self, rows: SweptRows, most: usize) -> Result<usize> {
+        for count in 0..most {
+            let lifetime = match &self.live {
+                Live::Lasting(_) => None,
+                Live::Expiring(_, lifetime) => Some(*lifetime),
+            };
+            let wanted = |touched_ms| lifetime.is_none_or(|l| l.is_live(l.stored(touched_ms)));
+            let Some(swept) = self.untouched.take_next(rows, wanted)? else { return Ok(count) };
+            let Swept { key, value, is_same, is_handed_out } = swept;
+            let at = Place { hash: key.slot64(), ..self.place(key.hash64()) };
+            if self.file.kind == StateKind::Timers && !is_handed_out {
+                self.unseen.push(key.clone());
             }
-            Live::Expiring(table, lifetime) => {
-                let absent = || take_live(untouched, lifetime, at.group, &key);
-                table.update(at.group, at.hash, &key, absent, |_| ())?;
+            let Some((value, touched_ms)) = value else {
+                if self.is_tracked {
+                    self.note_taken(at, &key);
+                }
+                continue;
+            };
+            match &mut self.live {
+                Live::Lasting(table) => take_in(table, at, key, value, is_same),
+                Live::Expiring(table, lifetime) => {
+                    // One without a time has one from now on.
+                    let is_same = is_same && touched_ms.is_some();
+                    let touched_ms = lifetime.stored(touched_ms);
+                    take_in(table, at, key, Touched { touched_ms, value }, is_same);
+                }
             }
         }
-        Ok(true)
+        Ok(most)
     }
 
     fn name(&self) -> &StateName {

@@ -162,13 +162,25 @@ impl<K: Key> Timers<K> {
     }
 
     /// Returns when the next timer is due, as far as is known without looking at those of the savepoint.
-    pub(crate) fn next_ms(&self) -> Option<i64> {
+    pub(crate) fn next_ms(&mut self) -> Option<i64> {
+        self.see();
         let stored = self.state.borrow().untouched.first_time();
         self.due.first_key_value().map(|(at_ms, _)| *at_ms).into_iter().chain(stored).min()
     }
 
+    /// Puts timers in order of time that were taken over in the background.
+    fn see(&mut self) {
+        let mut state = self.state.borrow_mut();
+        let max_parallelism = state.max_parallelism();
+        for timer in std::mem::take(&mut state.unseen) {
+            let place = Place::of_hash(timer.key.hash64(), max_parallelism);
+            self.due.entry(timer.at_ms).or_default().push((place, timer.key));
+        }
+    }
+
     /// Puts timers of the savepoint in order of time if one of their row group may be due.
     fn look(&mut self, until_ms: i64) -> Result<()> {
+        self.see();
         if self.looked_until_ms.is_some_and(|looked| looked >= until_ms) {
             return Ok(());
         }

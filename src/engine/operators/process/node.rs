@@ -247,7 +247,7 @@ where
         self.fire(TimeKind::Processing, now_ms, now_ms)?;
         self.send(out);
         let slot = self.states.timers[TimeKind::Processing as usize].as_ref();
-        let next_ms = slot.and_then(|slot| slot.timers.get()?.borrow().next_ms());
+        let next_ms = slot.and_then(|slot| slot.timers.get()?.borrow_mut().next_ms());
         Ok(next_ms.map(|at_ms| self.clock.until(at_ms)))
     }
 }
