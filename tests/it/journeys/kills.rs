@@ -4,6 +4,7 @@
 use super::alarm::{Plain, Release, Rooms, STATE, assert_ends_as, many};
 use super::{Dice, rows_by_version};
 use pitlane::engine::RunOptions;
+use pitlane::model::{Sweep, SweptRows};
 use pitlane::savepoint::Savepoint;
 use pitlane::storage::{Fault, PlannedFaults};
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ fn killed(trip: &Rooms, release: Release, until: usize, kill: Kill, dice: &mut D
     match kill {
         Kill::Snapshot(fault, sound) => faults = Some(PlannedFaults::new(trip.data(), fault, sound)),
         Kill::Resume => options.checkpoint_interval = Some(Duration::from_secs(3_600)),
-        Kill::Sweep(percent) => options.background_percent = percent,
+        Kill::Sweep(percent) => options.sweep = Sweep { rows: SweptRows::Old, percent },
     }
     trip.tape.show(until, false);
     // It may be the claim or the history that fails.
