@@ -1,4 +1,5 @@
-//! The allocator of the benchmarks: mimalloc, as in a job that is to be fast, and a count of the bytes in use.
+//! The allocator of benchmarks and tests: mimalloc, as in a job that is to be fast, and a count of the bytes in use while
+//! somebody wants to know.
 
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
@@ -46,12 +47,19 @@ unsafe impl GlobalAlloc for Counted {
     }
 }
 
-/// Does something, and returns the most bytes that were in use above those at the start.
-pub fn peak_mb<R>(then: impl FnOnce() -> R) -> (f64, R) {
+/// Does something, and returns the most bytes that were in use above those at the start: of the whole process, so nothing
+/// else may run in it.
+pub fn peak_bytes<R>(then: impl FnOnce() -> R) -> (usize, R) {
     IN_USE.store(0, Relaxed);
     PEAK.store(0, Relaxed);
     IS_ON.store(true, Relaxed);
     let result = then();
     IS_ON.store(false, Relaxed);
-    (PEAK.load(Relaxed) as f64 / 1e6, result)
+    (PEAK.load(Relaxed).max(0).cast_unsigned(), result)
+}
+
+/// As [`peak_bytes`], in megabytes.
+pub fn peak_mb<R>(then: impl FnOnce() -> R) -> (f64, R) {
+    let (bytes, result) = peak_bytes(then);
+    (bytes as f64 / 1e6, result)
 }

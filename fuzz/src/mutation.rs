@@ -40,7 +40,7 @@ pub struct Golden {
     files: BTreeMap<String, GoldenFile>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct GoldenFile {
     bytes: Vec<u8>,
     /// The column chunks, in the order of their hashes.
@@ -48,7 +48,7 @@ struct GoldenFile {
 }
 
 /// A column chunk of a state file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chunk {
     bytes: Range<usize>,
     pages: Vec<Range<usize>>,
@@ -102,11 +102,52 @@ impl Golden {
         Self { name, files }
     }
 
+    /// Takes golden savepoints apart: a savepoint for each state that has files, with nothing else in it. What reads one
+    /// of them reads a few kilobytes.
+    pub fn states(all: &[Self]) -> Vec<Self> {
+        let mut states = Vec::new();
+        for golden in all {
+            let manifest: Json =
+                serde_json::from_slice(&golden.files[MANIFEST].bytes).expect("a sound manifest");
+            for operator in manifest["operators"].as_array().into_iter().flatten() {
+                for state in operator["states"].as_array().into_iter().flatten() {
+                    states.extend(golden.state(&manifest, operator, state));
+                }
+            }
+        }
+        states
+    }
+
+    fn state(&self, manifest: &Json, operator: &Json, state: &Json) -> Option<Self> {
+        let (mut operator, mut alone) = (operator.clone(), manifest.clone());
+        operator["states"] = json!([state]);
+        let name = format!("{}/{}/{}", self.name, operator["uid"], state["name"]);
+        alone["operators"] = json!([operator]);
+        let mut files: BTreeMap<_, _> =
+            files_of(state).map(|file| (place(file), self.files[&place(file)].clone())).collect();
+        if files.is_empty() {
+            return None;
+        }
+        files.insert(MANIFEST.to_owned(), GoldenFile { bytes: resealed(alone), chunks: Vec::new() });
+        Some(Self { name, files })
+    }
+
     /// Returns it as it is.
     pub fn whole(&self) -> Mutant<'_> {
         let files = self.files.iter().map(|(name, file)| (name.clone(), file.bytes.clone())).collect();
         Mutant { golden: self, files, is_mended: false }
     }
+}
+
+/// The files of a state, as its manifest has them.
+fn files_of(state: &Json) -> impl Iterator<Item = &Json> {
+    ["files", "tombstones"].into_iter().flat_map(|kind| state[kind].as_array().into_iter().flatten())
+}
+
+/// Where a file lies in the folder of its golden savepoint.
+fn place(file: &Json) -> String {
+    let base = file["base"].as_str().unwrap_or("savepoint");
+    format!("{base}/{}", file["path"].as_str().unwrap_or_default())
 }
 
 /// Finds the column chunks of a sound state file.
@@ -281,8 +322,7 @@ fn mend_manifest(mutant: &mut Mutant<'_>) {
     for state in states {
         for kind in ["files", "tombstones"] {
             for file in state.get_mut(kind).and_then(Json::as_array_mut).into_iter().flatten() {
-                let base = file["base"].as_str().unwrap_or("savepoint");
-                let place = format!("{base}/{}", file["path"].as_str().unwrap_or_default());
+                let place = place(file);
                 let (Some(bytes), Some(golden)) = (mutant.files.get(&place), mutant.golden.files.get(&place))
                 else {
                     continue;

@@ -295,8 +295,12 @@ impl Coordinator {
                         } else if flying.parts.len() == self.part_count() && flying.committed.is_none() {
                             match self.commit(flying) {
                                 Ok(()) => {}
-                                // Nothing was written: the image does not count, and never will.
-                                Err(error) if error.is_full() && self.history.is_next_free() => {
+                                // Nothing was written: the image does not count, and never will. (One whose entry is
+                                // written counts, though its manifest may have found no room.)
+                                Err(error)
+                                    if error.is_full()
+                                        && self.history.is_free_of(&flying.order.directory) =>
+                                {
                                     let path = flying.order.directory.clone();
                                     if let Some(failed) = flight.take() {
                                         self.give_up(failed, Error::DiskFull { epoch, path });

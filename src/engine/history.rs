@@ -139,6 +139,12 @@ impl History {
         matches!(self.store.open(&path), Err(e) if e.kind() == ErrorKind::NotFound)
     }
 
+    /// Returns whether an image that could not be committed is sure never to count: neither has it an entry, nor has
+    /// anybody else taken the next number, so that the entry is not there without our knowing.
+    pub(crate) fn is_free_of(&self, image: &str) -> bool {
+        !self.lists(Path::new(image)) && self.is_next_free()
+    }
+
     /// Says who has taken the next number.
     pub(crate) fn fenced(&mut self) -> Error {
         if let Err(error) = self.read_new() {

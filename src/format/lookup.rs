@@ -48,7 +48,7 @@ impl ParquetFile {
         let mut page: Option<(Range<usize>, RecordBatch)> = None;
         for (group, encoded) in keys[first..].iter().take_while(|(group, _)| *group <= span.last()) {
             let probe = Probe::of(key_type, encoded);
-            for rows in self.candidates(index, *group, probe.as_ref()) {
+            for rows in self.candidates(index, *group, probe.as_ref())? {
                 let batch = match &page {
                     Some((last, batch)) if *last == rows => batch,
                     _ => &page.insert((rows.clone(), self.read_rows(index, rows.clone(), Wanted::Keys)?)).1,
@@ -75,7 +75,7 @@ impl ParquetFile {
             Some(_) => {}
         }
         // Before these pages all key groups are lower, behind them all are higher.
-        let (pages, _) = self.pages_of_key_groups(index, wanted);
+        let (pages, _) = self.pages_of_key_groups(index, wanted)?;
         if pages.is_empty() {
             return Ok(0..0);
         }
@@ -88,12 +88,16 @@ impl ParquetFile {
 
     /// Returns the rows of the pages of the first column that hold some of the key groups, and of those that hold
     /// no others.
-    fn pages_of_key_groups(&self, index: usize, wanted: KeyGroupRange) -> (Range<usize>, Range<usize>) {
+    fn pages_of_key_groups(
+        &self,
+        index: usize,
+        wanted: KeyGroupRange,
+    ) -> Result<(Range<usize>, Range<usize>)> {
         let total = self.groups[index].rows;
         let (mut all, mut pure) = (total..0, total..0);
         let page_index = self.metadata.metadata().page_index();
         let bounds = page_index.and_then(|pages| pages.column_index(index, 0));
-        for (page, rows) in self.rows_of_pages(index, 0).enumerate() {
+        for (page, rows) in self.rows_of_pages(index, 0)?.enumerate() {
             let (least, most) = match bounds {
                 Some(ColumnIndexMetaData::INT32(bounds)) => {
                     (value(bounds.min_values(), page), value(bounds.max_values(), page))
@@ -109,25 +113,30 @@ impl ParquetFile {
                 pure = pure.start.min(rows.start)..pure.end.max(rows.end);
             }
         }
-        (all, pure)
+        Ok((all, pure))
     }
 
     /// Returns the rows of each page of the column of a row group that has the most pages.
-    pub(crate) fn page_rows(&self, index: usize) -> Vec<Range<usize>> {
-        let most = (0..self.leaf_count()).max_by_key(|leaf| self.pages(index, *leaf).len());
-        most.map_or_else(Vec::new, |leaf| self.rows_of_pages(index, leaf).collect())
+    pub(crate) fn page_rows(&self, index: usize) -> Result<Vec<Range<usize>>> {
+        let mut most = Vec::new();
+        for leaf in 0..self.leaf_count() {
+            if self.pages(index, leaf)?.len() > most.len() {
+                most = self.rows_of_pages(index, leaf)?.collect();
+            }
+        }
+        Ok(most)
     }
 
     /// Returns the rows of each page of a column chunk.
-    fn rows_of_pages(&self, index: usize, leaf: usize) -> impl Iterator<Item = Range<usize>> {
-        let starts = self.pages(index, leaf).iter().map(|page| page.first_row_index as usize);
-        starts.clone().zip(starts.skip(1).chain([self.groups[index].rows])).map(|(start, end)| start..end)
+    fn rows_of_pages(&self, index: usize, leaf: usize) -> Result<impl Iterator<Item = Range<usize>>> {
+        let starts = self.pages(index, leaf)?.iter().map(|page| page.first_row_index as usize);
+        Ok(starts.clone().zip(starts.skip(1).chain([self.groups[index].rows])).map(|(start, end)| start..end))
     }
 
     /// Returns the rows of a row group, by whole pages of its key column, that may hold the key.
-    fn candidates(&self, index: usize, group: KeyGroup, probe: Option<&Probe>) -> Vec<Range<usize>> {
+    fn candidates(&self, index: usize, group: KeyGroup, probe: Option<&Probe>) -> Result<Vec<Range<usize>>> {
         let page_index = self.metadata.metadata().page_index();
-        let (all, pure) = self.pages_of_key_groups(index, KeyGroupRange::one(group));
+        let (all, pure) = self.pages_of_key_groups(index, KeyGroupRange::one(group))?;
         let key_bounds = probe.zip(page_index.and_then(|pages| pages.column_index(index, 1)));
         let may_hold = |(page, rows): &(usize, Range<usize>)| {
             let is_pure = pure.start <= rows.start && rows.end <= pure.end;
@@ -135,7 +144,7 @@ impl ParquetFile {
                 && all.start < rows.end
                 && !(is_pure && key_bounds.is_some_and(|(probe, bounds)| probe.is_outside(bounds, *page)))
         };
-        self.rows_of_pages(index, 1).enumerate().filter(may_hold).map(|(_, rows)| rows).collect()
+        Ok(self.rows_of_pages(index, 1)?.enumerate().filter(may_hold).map(|(_, rows)| rows).collect())
     }
 
     /// Searches a batch of key groups and keys, which are sorted.

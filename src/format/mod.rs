@@ -2,6 +2,7 @@
 
 mod chunks;
 mod columns;
+mod footer;
 mod json;
 mod key_column;
 pub mod layout;
@@ -9,6 +10,7 @@ mod lookup;
 mod manifest;
 mod manifest_v1;
 mod memory;
+mod page_index;
 mod parquet_copy;
 mod parquet_open;
 mod parquet_read;

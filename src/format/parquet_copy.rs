@@ -94,6 +94,7 @@ impl ParquetFile {
         if let Some(statistics) = old.statistics() {
             metadata = metadata.set_statistics(statistics.clone());
         }
+        self.pages(row_group, leaf)?;
         let index = self.metadata.metadata().page_index();
         let close = ColumnCloseResult {
             bytes_written: bytes.len() as u64,

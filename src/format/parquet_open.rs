@@ -1,20 +1,23 @@
 //! Opening a state file: its tail is read, checked against the manifest, and taken apart (clauses PQ-1 to PQ-9, CH-*).
 //!
 //! After this, every byte of the file is vouched for: by the tail's hash, by a chunk's hash, or as the magic at
-//! the start. The structure is checked here once, so that reading can rely on it.
+//! the start. The structure is checked here once, so that reading can rely on it; where the pages lie inside of a row group
+//! is checked when somebody reads of it ([`page_index`](super::page_index)).
 
 use super::chunks::{CHUNKS_KEY, FORMAT_KEY, Hashes, PAGES_KEY, SCHEMA_KEY, STRIDE_KEY};
+use super::footer::{MAGIC, Odd, check_footer, odd};
+use super::page_index::PageIndex;
 use super::parquet_write::MAX_GROUP_ROWS;
 use super::settings::parquet_schema;
 use super::sparse::{ReadAt, Sparse};
-use super::{FORMAT, StateColumns, thrift};
+use super::{FORMAT, StateColumns};
 use crate::error::{Error, Result};
-use crate::model::{Digest, FileEntry, Fingerprint, KeyGroupRange, StateKind, leaf_count};
+use crate::model::{Digest, FileEntry, Fingerprint, KeyGroupRange, StateKind};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{
-    ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
@@ -25,9 +28,6 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// The first and the last bytes of a Parquet file.
-const MAGIC: &[u8; 4] = b"PAR1";
-
 /// A state file whose tail was found right.
 #[derive(Debug)]
 pub(crate) struct ParquetFile {
@@ -37,6 +37,8 @@ pub(crate) struct ParquetFile {
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) groups: Vec<Group>,
     pub(super) hashes: Hashes,
+    /// That of the metadata.
+    page_index: Arc<PageIndex>,
     stride: u16,
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Leaf {
     pub(super) bytes: Range<u64>,
     /// The position of the chunk's first page, of the dictionary if there is one, among the hashes of all pages.
     pub(super) first_hash: usize,
+    /// The position behind that of its last one.
+    last_hash: usize,
     /// The end of the dictionary page, if there is one.
     pub(super) dictionary_end: Option<u64>,
 }
@@ -91,21 +95,10 @@ impl ParquetFile {
         let wanted = parquet_schema(&columns);
         let wanted =
             wanted.map_err(|source| Error::Parquet { action: "describe", path: path.clone(), source })?;
-        let key_leaves = columns.key.as_ref().map_or(1, leaf_count);
         check_footer(&tail).map_err(|(found, wanted)| damage(found, wanted))?;
         let sparse = Sparse::new(entry.size_bytes, vec![(tail_start, tail.clone())]);
         let metadata =
             guarded(&path, "the footer", || ParquetMetaDataReader::new().parse_and_finish(&sparse))?;
-        check_indexes(&metadata, tail_start, &tail).map_err(|(found, wanted)| damage(found, wanted))?;
-        let metadata = guarded(&path, "the page index", || {
-            let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
-                .with_offset_index_policy(PageIndexPolicy::Required)
-                // Of bounds of pages, those of the key group and of the key are used, to find keys.
-                .with_column_index_policy(PageIndexPolicy::Optional)
-                .with_column_index_mask(ColumnChunkMask::columns(0..=key_leaves));
-            reader.read_page_indexes(&sparse)?;
-            reader.finish()
-        })?;
         let found = metadata.file_metadata().schema_descr();
         // The name of the root is any program's own.
         if found.root_schema().get_fields() != wanted.root_schema().get_fields() {
@@ -120,13 +113,17 @@ impl ParquetFile {
             return Err(damage(found, wanted));
         }
         let layout = Layout { metadata: &metadata, columns: &columns, entry, tail_start };
-        let (groups, hashes, stride) = guarded(&path, "the footer", || Ok(layout.read()))?
-            .map_err(|(found, wanted)| damage(found, wanted))?;
+        let page_index = PageIndex::new(tail_start, tail, found.num_columns());
+        let Parts { groups, hashes, page_index, stride } =
+            guarded(&path, "the footer", || Ok(layout.read(page_index)))?
+                .map_err(|(found, wanted)| damage(found, wanted))?;
+        let page_index = Arc::new(page_index);
+        let metadata = metadata.into_builder().set_page_index(Some(page_index.clone())).build();
         let metadata = guarded(&path, "the schema", || {
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(schema);
             ArrowReaderMetadata::try_new(Arc::new(metadata), options)
         })?;
-        Ok(Self { source, path, columns, metadata, groups, hashes, stride })
+        Ok(Self { source, path, columns, metadata, groups, hashes, page_index, stride })
     }
 
     /// Returns the least value of the first leaf of the key in a row group, if that is an `i64` and the file says:
@@ -201,11 +198,20 @@ impl ParquetFile {
     }
 
     /// Returns the pages of a column chunk.
-    pub(super) fn pages(&self, row_group: usize, leaf: usize) -> &[PageLocation] {
-        let index = self.metadata.metadata().page_index();
-        index
-            .and_then(|index| index.offset_index(row_group, leaf))
-            .map_or(&[], |index| index.page_locations())
+    pub(super) fn pages(&self, row_group: usize, leaf: usize) -> Result<&[PageLocation]> {
+        self.page_index.locations(row_group, leaf).map_err(|(found, wanted)| {
+            self.damage(format!("{} with {found}", self.place(row_group, leaf)), wanted)
+        })
+    }
+
+    /// Checks where the pages of a row group lie.
+    pub(super) fn check_pages(&self, row_group: usize) -> Result<()> {
+        (0..self.leaf_count()).try_for_each(|leaf| self.pages(row_group, leaf).map(drop))
+    }
+
+    /// Checks where all pages lie: otherwise that is checked of a row group when some of its rows are read.
+    pub(crate) fn check_all_pages(&self) -> Result<()> {
+        (0..self.groups.len()).try_for_each(|row_group| self.check_pages(row_group))
     }
 }
 
@@ -247,42 +253,6 @@ pub(super) fn read_range(source: &dyn ReadAt, range: Range<u64>) -> std::io::Res
     Ok(bytes.into())
 }
 
-/// What was found and what is wanted.
-type Odd = (String, String);
-
-fn odd(found: impl Into<String>, wanted: impl Into<String>) -> Odd {
-    (found.into(), wanted.into())
-}
-
-/// Checks the footer at the end of a tail, before the library reads it: its length is in the eight bytes behind it.
-fn check_footer(tail: &[u8]) -> Result<(), Odd> {
-    let Some((rest, [a, b, c, d, magic @ ..])) = tail.split_last_chunk::<8>() else { return Ok(()) };
-    let length = u32::from_le_bytes([*a, *b, *c, *d]);
-    if magic != MAGIC {
-        return Err(odd("other bytes at the end", "the magic of Parquet"));
-    }
-    let start = usize::try_from(length).ok().and_then(|length| rest.len().checked_sub(length));
-    let start = start.ok_or_else(|| {
-        odd(format!("a footer of {length} bytes"), format!("at most the {} of the tail", rest.len()))
-    })?;
-    thrift::check_schema(&rest[start..])
-}
-
-/// Checks the page indexes in a tail, before the library reads them.
-fn check_indexes(metadata: &ParquetMetaData, tail_start: u64, tail: &[u8]) -> Result<(), Odd> {
-    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
-    for chunk in chunks {
-        let place = chunk.offset_index_offset().zip(chunk.offset_index_length());
-        // One that lies elsewhere is not read.
-        let index = place.and_then(|(offset, length)| {
-            let start = usize::try_from(u64::try_from(offset).ok()?.checked_sub(tail_start)?).ok()?;
-            tail.get(start..start.checked_add(usize::try_from(length).ok()?)?)
-        });
-        index.map_or(Ok(()), thrift::check_offset_index)?;
-    }
-    Ok(())
-}
-
 /// A footer that is taken apart.
 struct Layout<'a> {
     metadata: &'a ParquetMetaData,
@@ -291,8 +261,16 @@ struct Layout<'a> {
     tail_start: u64,
 }
 
+/// What a footer says of the file.
+struct Parts {
+    groups: Vec<Group>,
+    hashes: Hashes,
+    page_index: PageIndex,
+    stride: u16,
+}
+
 impl Layout<'_> {
-    fn read(&self) -> Result<(Vec<Group>, Hashes, u16), Odd> {
+    fn read(&self, mut page_index: PageIndex) -> Result<Parts, Odd> {
         let (hashes, stride) = self.file_metadata()?;
         let leaves = self.metadata.file_metadata().schema_descr().num_columns();
         let wanted = self.metadata.num_row_groups() * leaves;
@@ -302,7 +280,7 @@ impl Layout<'_> {
         let mut groups: Vec<Group> = Vec::with_capacity(self.metadata.num_row_groups());
         let (mut offset, mut pages, mut rows) = (MAGIC.len() as u64, 0, 0_u64);
         for (index, group) in self.metadata.row_groups().iter().enumerate() {
-            let group = self.row_group(index, group, &mut offset, &mut pages)?;
+            let group = self.row_group(index, group, &mut offset, &mut pages, &mut page_index)?;
             rows += group.rows as u64;
             let before = groups.last().and_then(|group| group.key_groups);
             if let (Some(before), Some(range)) = (before, group.key_groups)
@@ -332,7 +310,7 @@ impl Layout<'_> {
             };
             return Err(odd(shown(range), shown(wanted)));
         }
-        Ok((groups, hashes, stride))
+        Ok(Parts { groups, hashes, page_index, stride })
     }
 
     fn file_metadata(&self) -> Result<(Hashes, u16), Odd> {
@@ -362,6 +340,7 @@ impl Layout<'_> {
         group: &RowGroupMetaData,
         offset: &mut u64,
         pages: &mut usize,
+        page_index: &mut PageIndex,
     ) -> Result<Group, Odd> {
         let rows = usize::try_from(group.num_rows()).ok().filter(|rows| (1..=MAX_GROUP_ROWS).contains(rows));
         let rows = rows.ok_or_else(|| {
@@ -370,9 +349,15 @@ impl Layout<'_> {
                 format!("1 to {MAX_GROUP_ROWS} rows"),
             )
         })?;
-        let leaves: Result<Vec<_>, Odd> =
-            (0..group.num_columns()).map(|leaf| self.leaf(index, group, leaf, rows, offset, pages)).collect();
-        Ok(Group { rows, key_groups: self.key_groups(index, group)?, leaves: leaves? })
+        let mut leaves = Vec::with_capacity(group.num_columns());
+        for chunk in group.columns() {
+            let place = || format!("row group {index}, column `{}`", chunk.column_path().string());
+            let leaf = self.leaf(chunk, rows, *offset, *pages, page_index);
+            let leaf = leaf.map_err(|(found, wanted)| odd(format!("{}: {found}", place()), wanted))?;
+            (*offset, *pages) = (leaf.bytes.end, leaf.last_hash);
+            leaves.push(leaf);
+        }
+        Ok(Group { rows, key_groups: self.key_groups(index, group)?, leaves })
     }
 
     /// Takes the key groups from the statistics of the first column.
@@ -393,52 +378,32 @@ impl Layout<'_> {
         range.map(Some).ok_or_else(found)
     }
 
-    /// Checks that the chunks lie one behind the other, and so do the pages of each.
+    /// Checks that a chunk starts where the one before it ends.
     fn leaf(
         &self,
-        index: usize,
-        group: &RowGroupMetaData,
-        leaf: usize,
+        chunk: &ColumnChunkMetaData,
         rows: usize,
-        offset: &mut u64,
-        pages: &mut usize,
+        offset: u64,
+        first_hash: usize,
+        page_index: &mut PageIndex,
     ) -> Result<Leaf, Odd> {
-        let chunk = group.column(leaf);
-        let place = || format!("row group {index}, column `{}`", chunk.column_path().string());
         let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
         let size = u64::try_from(chunk.compressed_size()).ok().filter(|size| *size > 0);
         let (Ok(start), Some(size)) = (u64::try_from(start), size) else {
-            return Err(odd(format!("{}: bytes at {start}", place()), "a place in the file"));
+            return Err(odd(format!("bytes at {start}"), "a place in the file"));
         };
-        let end = start.checked_add(size).filter(|end| start == *offset && *end <= self.tail_start);
+        let end = start.checked_add(size).filter(|end| start == offset && *end <= self.tail_start);
         let end = end.ok_or_else(|| {
-            odd(format!("{}: {size} bytes at {start}", place()), format!("a chunk that starts at {offset}"))
+            odd(format!("{size} bytes at {start}"), format!("a chunk that starts at {offset}"))
         })?;
-        let locations = self.metadata.page_index().and_then(|index_of| index_of.offset_index(index, leaf));
-        let locations = locations.map_or(&[][..], |index| index.page_locations());
-        let first = locations.first().map(|page| page.offset);
-        let first =
-            first.and_then(|first| u64::try_from(first).ok()).filter(|first| (start..end).contains(first));
-        let first = first.ok_or_else(|| odd(format!("{}: no first page", place()), "one in the chunk"))?;
-        let (mut next, mut last_row) = (first, -1);
-        for page in locations {
-            let size = u64::try_from(page.compressed_page_size).ok().filter(|size| *size > 0);
-            let is_right = page.offset as u64 == next
-                && page.first_row_index > last_row
-                && (page.first_row_index as usize) < rows
-                && (last_row >= 0 || page.first_row_index == 0);
-            let (Some(size), true) = (size, is_right) else {
-                return Err(odd(format!("{}: a page at {}", place(), page.offset), format!("one at {next}")));
-            };
-            (next, last_row) = (next + size, page.first_row_index);
-        }
-        if next != end {
-            return Err(odd(format!("{}: pages that end at {next}", place()), format!("an end at {end}")));
-        }
-        let dictionary_end = (first > start).then_some(first);
-        let first_hash = *pages;
-        *pages += locations.len() + usize::from(dictionary_end.is_some());
-        *offset = end;
-        Ok(Leaf { bytes: start..end, first_hash, dictionary_end })
+        let front = page_index.add(chunk, rows, &(start..end))?;
+        let dictionary_end = (front.first > start).then_some(front.first);
+        let hashes = front.count + usize::from(dictionary_end.is_some());
+        Ok(Leaf {
+            bytes: start..end,
+            first_hash,
+            last_hash: first_hash.saturating_add(hashes),
+            dictionary_end,
+        })
     }
 }

@@ -88,14 +88,14 @@ impl ParquetFile {
     }
 
     /// Returns how many bytes reading some rows of a row group takes: those of the pages that hold some of them.
-    pub(crate) fn bytes_of_rows(&self, index: usize, rows: &[Range<usize>]) -> u64 {
+    pub(crate) fn bytes_of_rows(&self, index: usize, rows: &[Range<usize>]) -> Result<u64> {
         let bytes_of = |(leaf, place): (usize, &Leaf)| {
-            let pages = self.pages(index, leaf);
+            let pages = self.pages(index, leaf)?;
             let dictionary = place.dictionary_end.map_or(0, |end| end - place.bytes.start);
             let run_bytes = |run: Range<usize>| {
                 pages[run].iter().map(|page| page.compressed_page_size as u64).sum::<u64>()
             };
-            dictionary + page_runs(pages, rows).into_iter().map(run_bytes).sum::<u64>()
+            Ok(dictionary + page_runs(pages, rows).into_iter().map(run_bytes).sum::<u64>())
         };
         self.groups[index].leaves.iter().enumerate().map(bytes_of).sum()
     }
@@ -115,6 +115,7 @@ impl ParquetFile {
     ) -> Result<GroupRows> {
         let all = self.groups[index].rows;
         let left: usize = rows.iter().map(ExactSizeIterator::len).sum();
+        self.check_pages(index)?;
         let parts = match wanted {
             Wanted::All if left == all => self.read_whole(index)?,
             wanted => self.read_parts(index, rows, left == all, wanted)?,
@@ -239,7 +240,7 @@ impl ParquetFile {
         parts: &mut Vec<(u64, Bytes)>,
     ) -> Result<()> {
         let place = &self.groups[index].leaves[leaf];
-        let pages = self.pages(index, leaf);
+        let pages = self.pages(index, leaf)?;
         let mut hash = place.first_hash;
         if let Some(end) = place.dictionary_end {
             let bytes = self.read(place.bytes.start..end)?;
@@ -285,7 +286,7 @@ impl ParquetFile {
         read_range(self.source.as_ref(), range).map_err(Error::io("read", self.path.as_str()))
     }
 
-    fn place(&self, row_group: usize, leaf: usize) -> String {
+    pub(super) fn place(&self, row_group: usize, leaf: usize) -> String {
         let column = self.metadata.parquet_schema().column(leaf);
         format!("row group {row_group}, column `{}`", column.path().string())
     }

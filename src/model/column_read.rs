@@ -144,12 +144,7 @@ fn present_at(array: &ArrayRef, data_type: &DataType, row: usize) -> Result<Valu
             Value::List((0..items.len()).map(read).collect::<Result<_, _>>()?)
         }
         DataType::Map(key, value) => {
-            let entries = if key.is_nullable() {
-                array.as_list_opt::<i32>().and_then(|list| list.value(row).as_struct_opt().cloned())
-            } else {
-                array.as_map_opt().map(|map| map.value(row))
-            };
-            let entries = entries.filter(|e| e.num_columns() == 2).ok_or_else(layout)?;
+            let entries = entries_at(array, key, row).ok_or_else(layout)?;
             let read = |i| {
                 let key = value_at(entries.column(0), key, i).map_err(|e| e.inside("key"))?;
                 Ok((key, value_at(entries.column(1), value, i).map_err(|e| e.inside("value"))?))
@@ -172,16 +167,92 @@ fn present_at(array: &ArrayRef, data_type: &DataType, row: usize) -> Result<Valu
             };
             Value::Struct(fields.iter().zip(columns).map(read).collect::<Result<_, _>>()?)
         }
-        DataType::Enum(variants) => enum_at(array, data_type, variants, row)?,
+        DataType::Enum(variants) => {
+            let (variant, data) = variant_at(array, data_type, variants, row)?;
+            let read = |(payload, column): (&DataType, ArrayRef)| {
+                value_at(&column, payload, row).map(Box::new).map_err(|e| e.inside(&variant.name))
+            };
+            Value::Enum(variant.name.clone(), data.map(read).transpose()?)
+        }
     })
 }
 
-fn enum_at(
+/// Says what [`value_at`] would say, without making the value: a list may have millions of elements, of which one is
+/// looked at at a time.
+///
+/// # Errors
+///
+/// As [`value_at`].
+///
+/// # Panics
+///
+/// As [`value_at`].
+pub fn check_value_at(array: &ArrayRef, data_type: &DataType, row: usize) -> Result<(), ColumnMismatch> {
+    let layout = || ColumnMismatch::new(shown_type(array.data_type()), data_type.to_string());
+    match data_type {
+        DataType::Option(_) if array.is_null(row) => Ok(()),
+        DataType::Option(inner) if inner.is_nullable() => {
+            let columns = struct_columns(array, &[SOME])?;
+            check_value_at(&columns[0], inner, row).map_err(|e| e.inside(SOME))
+        }
+        DataType::Option(inner) => check_value_at(array, inner, row),
+        _ if array.is_null(row) => Err(ColumnMismatch::new("null", data_type.to_string())),
+        // Any text and any bytes will do.
+        DataType::String => array.as_string_opt::<i32>().map(drop).ok_or_else(layout),
+        DataType::Bytes | DataType::Msgpack => array.as_binary_opt::<i32>().map(drop).ok_or_else(layout),
+        DataType::List(element) | DataType::Set(element) => {
+            let items = array.as_list_opt::<i32>().ok_or_else(layout)?.value(row);
+            (0..items.len())
+                .try_for_each(|i| check_value_at(&items, element, i).map_err(|e| e.inside("element")))
+        }
+        DataType::Map(key, value) => {
+            let entries = entries_at(array, key, row).ok_or_else(layout)?;
+            (0..entries.len()).try_for_each(|i| {
+                check_value_at(entries.column(0), key, i).map_err(|e| e.inside("key"))?;
+                check_value_at(entries.column(1), value, i).map_err(|e| e.inside("value"))
+            })
+        }
+        DataType::Tuple(parts) if !parts.is_empty() => {
+            let names: Vec<_> = (0..parts.len()).map(position).collect();
+            let columns = struct_columns(array, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let mut parts = parts.iter().zip(columns).zip(&names);
+            parts.try_for_each(|((part, column), name)| {
+                check_value_at(column, part, row).map_err(|e| e.inside(name))
+            })
+        }
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let columns = struct_columns(array, &fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>())?;
+            fields.iter().zip(columns).try_for_each(|(field, column)| {
+                check_value_at(column, &field.data_type, row).map_err(|e| e.inside(&field.name))
+            })
+        }
+        DataType::Enum(variants) => match variant_at(array, data_type, variants, row)? {
+            (variant, Some((payload, column))) => {
+                check_value_at(&column, payload, row).map_err(|e| e.inside(&variant.name))
+            }
+            (_, None) => Ok(()),
+        },
+        _ => value_at(array, data_type, row).map(drop),
+    }
+}
+
+/// Returns the entries of a map, keys and values.
+fn entries_at(array: &ArrayRef, key: &DataType, row: usize) -> Option<StructArray> {
+    let entries = if key.is_nullable() {
+        array.as_list_opt::<i32>().and_then(|list| list.value(row).as_struct_opt().cloned())
+    } else {
+        array.as_map_opt().map(|map| map.value(row))
+    };
+    entries.filter(|e| e.num_columns() == 2)
+}
+
+/// Returns the variant of a value, and if it has data, the type of these and their column.
+fn variant_at<'a>(
     array: &ArrayRef,
     data_type: &DataType,
-    variants: &[Variant],
+    variants: &'a [Variant],
     row: usize,
-) -> Result<Value, ColumnMismatch> {
+) -> Result<(&'a Variant, Option<(&'a DataType, ArrayRef)>), ColumnMismatch> {
     let plain = data_type.is_plain_enum();
     let with_data: Vec<_> = variants.iter().filter(|v| v.payload.is_some()).collect();
     let columns = if plain {
@@ -211,14 +282,14 @@ fn enum_at(
             return Err(ColumnMismatch::new(found, wanted).inside(&other.name));
         }
         let Some(payload) = payload else { continue };
-        let value = if payload.is_nullable() {
-            struct_columns(column, &[&position(0)]).and_then(|columns| value_at(&columns[0], payload, row))
+        let column = if payload.is_nullable() {
+            struct_columns(column, &[&position(0)]).map_err(|e| e.inside(tag))?[0].clone()
         } else {
-            value_at(column, payload, row)
+            (*column).clone()
         };
-        data = Some(Box::new(value.map_err(|e| e.inside(tag))?));
+        data = Some((payload, column));
     }
-    Ok(Value::Enum(variant.name.clone(), data))
+    Ok((variant, data))
 }
 
 /// Returns the columns of a struct that must have these names, in this order.
@@ -240,7 +311,9 @@ mod tests {
     use std::sync::Arc;
 
     fn error(array: ArrayRef, data_type: &DataType) -> String {
-        value_at(&array, data_type, 0).unwrap_err().to_string()
+        let error = value_at(&array, data_type, 0).unwrap_err();
+        assert_eq!(check_value_at(&array, data_type, 0), Err(error.clone()));
+        error.to_string()
     }
 
     #[test]
@@ -253,6 +326,53 @@ mod tests {
         let other = DataType::Struct(vec![Field::new("b", DataType::I64)]);
         let array = array_of(&[Value::Struct(vec![("b".to_owned(), Value::Int(1))])], &other).unwrap();
         assert_eq!(error(array, &record), "column `value`: found Struct of b, wanted Struct of a");
+    }
+
+    #[test]
+    fn content_that_no_value_has_is_refused_wherever_it_is() {
+        let boxed = |data_type: DataType| Box::new(data_type);
+        let no: ArrayRef = Arc::new(BooleanArray::from(vec![false]));
+        let yes = array_of(&[Value::Bool(false)], &DataType::Bool).unwrap();
+        assert_eq!(no.to_data(), yes.to_data());
+        // A bool where a unit is wanted, inside of all that has something inside.
+        let (value, found) = (Value::Bool(false), "found false, wanted ()");
+        let pair = |data_type: DataType| Field::new("a", data_type);
+        let variant = |payload| Variant { name: "On".to_owned(), was: None, payload: Some(payload) };
+        let option = |data_type: DataType| DataType::Option(boxed(data_type));
+        type Wrap<'a> = &'a dyn Fn(DataType) -> DataType;
+        let some = |value: Value| Value::Option(Some(Box::new(value)));
+        let cases: [(Wrap<'_>, Value, &str); 9] = [
+            (&|t| DataType::List(boxed(t)), Value::List(vec![value.clone()]), ".element"),
+            (&|t| DataType::Set(boxed(t)), Value::List(vec![value.clone()]), ".element"),
+            (
+                &|t| DataType::Map(boxed(DataType::U8), boxed(t)),
+                Value::Map(vec![(Value::Uint(1), value.clone())]),
+                ".value",
+            ),
+            (&|t| DataType::Tuple(vec![t]), Value::Tuple(vec![value.clone()]), ".f0"),
+            (
+                &|t| DataType::Struct(vec![pair(t)]),
+                Value::Struct(vec![("a".to_owned(), value.clone())]),
+                ".a",
+            ),
+            (&|t| option(t), some(value.clone()), ""),
+            (&|t| option(option(t)), some(some(value.clone())), ".some"),
+            (
+                &|t| DataType::Enum(vec![variant(t)]),
+                Value::Enum("On".to_owned(), Some(Box::new(value.clone()))),
+                ".On",
+            ),
+            (
+                &|t| DataType::Enum(vec![variant(option(t))]),
+                Value::Enum("On".to_owned(), Some(Box::new(some(value)))),
+                ".On",
+            ),
+        ];
+        for (wrap, value, place) in cases {
+            let array = array_of(&[value], &wrap(DataType::Bool)).unwrap();
+            assert_eq!(check_value_at(&array, &wrap(DataType::Bool), 0), Ok(()), "{place}");
+            assert_eq!(error(array, &wrap(DataType::Unit)), format!("column `value{place}`: {found}"));
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod value;
 mod value_json;
 
 pub(crate) use column_read::struct_columns;
-pub use column_read::value_at;
+pub use column_read::{check_value_at, value_at};
 pub use column_write::array_of;
 pub use columns::{ColumnMismatch, arrow_field, arrow_type};
 pub(crate) use columns::{

@@ -110,6 +110,16 @@ impl StateFile {
         &self.inner.row_groups
     }
 
+    /// Checks where the pages of all row groups lie; otherwise that is checked of a row group when some of its rows are
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`].
+    pub fn check_pages(&self) -> Result<()> {
+        self.inner.file.check_all_pages()
+    }
+
     /// Reads a row group whole, as one batch of [`schema`](Self::schema).
     ///
     /// # Errors
@@ -208,12 +218,12 @@ impl StateFile {
     }
 
     /// Returns how many bytes reading some rows of a row group takes.
-    pub(super) fn bytes_of_rows(&self, row_group: usize, rows: &[Range<usize>]) -> u64 {
+    pub(super) fn bytes_of_rows(&self, row_group: usize, rows: &[Range<usize>]) -> Result<u64> {
         self.inner.file.bytes_of_rows(row_group, rows)
     }
 
     /// Returns the rows of each page of the column of a row group that has the most pages.
-    pub(super) fn page_rows(&self, row_group: usize) -> Vec<Range<usize>> {
+    pub(super) fn page_rows(&self, row_group: usize) -> Result<Vec<Range<usize>>> {
         self.inner.file.page_rows(row_group)
     }
 

@@ -116,7 +116,7 @@ pub fn verify(savepoint: &Savepoint, depth: Depth) -> Report {
                 false => savepoint.state_file(state, file),
                 true => savepoint.tombstone_file(state, file),
             };
-            match opened {
+            match opened.and_then(|open| open.check_pages().map(|()| open)) {
                 Ok(open) => {
                     // What opening has read; a full look has read it as part of the whole.
                     report.bytes_read += if depth == Depth::Full { 0 } else { open.bytes_to_open() };
@@ -243,10 +243,11 @@ impl Savepoint {
     pub fn check_state(&self, state: &StateEntry) -> Result<()> {
         for file in &state.files {
             let file = self.state_file(state, file)?;
+            file.check_pages()?;
             if state.kind == StateKind::List {
                 (0..file.row_groups().len()).try_for_each(|group| file.read_row_group(group).map(drop))?;
             }
         }
-        state.tombstones.iter().try_for_each(|file| self.tombstone_file(state, file).map(drop))
+        state.tombstones.iter().try_for_each(|file| self.tombstone_file(state, file)?.check_pages())
     }
 }

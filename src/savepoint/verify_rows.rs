@@ -5,9 +5,10 @@
 
 use super::verify::{Report, Sample};
 use super::{StateColumns, StateFile};
+use crate::error::Result;
 use crate::format::RowOrder;
 use crate::model::text::counted;
-use crate::model::{ColumnMismatch, FileEntry, StateEntry, StateKind, value_at};
+use crate::model::{ColumnMismatch, FileEntry, StateEntry, StateKind, check_value_at};
 use arrow::array::RecordBatch;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -132,11 +133,13 @@ impl<'a> Cursor<'a> {
             None => self.file.read_row_group(index),
             Some(sample) => {
                 let rows = self.sampled(index, sample);
-                if rows.is_empty() {
+                if rows.as_ref().is_ok_and(Vec::is_empty) {
                     return true;
                 }
-                report.bytes_read += self.file.bytes_of_rows(index, &rows);
-                self.file.read_runs(index, &rows)
+                rows.and_then(|rows| {
+                    report.bytes_read += self.file.bytes_of_rows(index, &rows)?;
+                    self.file.read_runs(index, &rows)
+                })
             }
         };
         let batch = match batch {
@@ -179,8 +182,8 @@ impl<'a> Cursor<'a> {
 impl Cursor<'_> {
     /// Chooses rows of a row group, by whole pages: of each file the first and the last one, and others as the seed
     /// has it.
-    fn sampled(&self, index: usize, sample: Sample) -> Vec<Range<usize>> {
-        let pages = self.file.page_rows(index);
+    fn sampled(&self, index: usize, sample: Sample) -> Result<Vec<Range<usize>>> {
+        let pages = self.file.page_rows(index)?;
         let (is_first, is_last) = (index == 0, index + 1 == self.file.row_groups().len());
         let mut runs: Vec<Range<usize>> = Vec::new();
         for (number, rows) in pages.iter().enumerate() {
@@ -195,7 +198,7 @@ impl Cursor<'_> {
                 None => runs.push(rows.clone()),
             }
         }
-        runs
+        Ok(runs)
     }
 }
 
@@ -203,7 +206,7 @@ impl Cursor<'_> {
 pub(super) fn odd_value(batch: &RecordBatch, columns: &StateColumns) -> Option<(String, String)> {
     let values = batch.column(columns.value_index());
     (0..batch.num_rows()).find_map(|row| {
-        let ColumnMismatch { place, found, wanted } = value_at(values, &columns.value, row).err()?;
+        let ColumnMismatch { place, found, wanted } = check_value_at(values, &columns.value, row).err()?;
         let dot = if place.is_empty() { "" } else { "." };
         Some((format!("row {row}, column `value{dot}{place}`: {found}"), wanted))
     })

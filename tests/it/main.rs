@@ -31,6 +31,11 @@ pub mod outcome;
 #[path = "../../examples/pit_stop/stage.rs"]
 pub mod stage;
 
+// The allocator, which counts.
+#[allow(dead_code, unreachable_pub, reason = "the benchmarks use the rest")]
+#[path = "../../benches/common/heap.rs"]
+mod heap;
+
 // What the fuzzers do with their input.
 #[allow(dead_code, unreachable_pub, reason = "the fuzzers use the rest")]
 #[path = "../../fuzz/src/lib.rs"]
@@ -50,6 +55,8 @@ mod cli_jobs;
 #[cfg(feature = "engine")]
 mod cluster;
 mod columns;
+#[cfg(feature = "engine")]
+mod commit_faults;
 mod consolidate;
 mod crash;
 mod damage;
@@ -66,7 +73,6 @@ mod first_job;
 mod fixtures;
 #[cfg(feature = "engine")]
 mod flights_year;
-mod heap;
 mod hostile;
 #[cfg(feature = "engine")]
 mod incremental;
@@ -77,6 +83,7 @@ mod journeys;
 mod keys;
 mod layers;
 mod manifest;
+mod memory;
 mod mutations;
 #[cfg(feature = "engine")]
 mod nexmark;

@@ -2,8 +2,11 @@
 
 use crate::fuzz::{self, Golden};
 use crate::heap::peak_bytes;
+use pitlane::savepoint::{Depth, Savepoint, verify};
+use pitlane::storage::MemoryStore;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 /// Numbers that look random, always the same ones.
 struct Numbers(u64);
@@ -32,10 +35,19 @@ fn a_golden_savepoint_with_any_change_is_found_damaged_or_read() {
 #[test]
 fn what_the_fuzzers_have_kept_goes_well() {
     let golden = Golden::all();
+    let states = Golden::states(&golden);
+    assert!(states.len() > 60, "{}", states.len());
+    for state in &states {
+        let store = MemoryStore::new();
+        state.whole().files.into_iter().for_each(|(path, bytes)| store.put(&path, bytes));
+        let savepoint = Savepoint::open_in(Arc::new(store), "savepoint").unwrap();
+        assert_eq!(verify(&savepoint, Depth::Full).problems, [], "{}", state.name);
+    }
     let mut count = 0;
     for (target, run) in [
         ("manifest", &fuzz::manifest as &dyn Fn(&[u8])),
         ("savepoint", &|input: &[u8]| fuzz::savepoint(&golden, input)),
+        ("state", &|input: &[u8]| fuzz::savepoint(&states, input)),
         ("keys", &fuzz::keys),
         ("json", &fuzz::json),
     ] {
@@ -70,7 +82,7 @@ fn child_that_measures_memory() {
         let mut script = numbers.bytes();
         // Hashes that fit: otherwise what was changed is never looked at.
         script[1] = 3;
-        let peak = peak_bytes(|| fuzz::savepoint(&golden, &script));
+        let (peak, ()) = peak_bytes(|| fuzz::savepoint(&golden, &script));
         assert!(peak < MOST_BYTES, "{peak} bytes for {script:?}");
         most = most.max(peak);
     }

@@ -4,9 +4,10 @@ use crate::sample;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::printer::print_schema;
 use pitlane::format::{StateColumns, parse, seal};
+use pitlane::migrate::project;
 use pitlane::model::{
-    DataType, Fingerprint, KeyGroup, KeyGroupRange, MaxParallelism, StateKind, Value, column_id,
-    encode_value, hash_key,
+    DataType, Fact, Facts, Fingerprint, KeyGroup, KeyGroupRange, MaxParallelism, StateKind, Step, Value,
+    array_of, column_id, encode_value, evolve, evolve_with, hash_key, same_key, value_at,
 };
 use pitlane::storage::MemoryStore;
 use serde_json::Value as Json;
@@ -156,6 +157,53 @@ fn types_have_the_fingerprints_of_the_table() {
     let fingerprint = |row: &Vec<String>| hex(&Fingerprint::of(&type_of(&row[0])).0);
     let wanted = table("fingerprints").into_iter().map(|row| vec![row[0].clone(), fingerprint(&row)]);
     check_table("fingerprints", &wanted.collect::<Vec<_>>());
+}
+
+/// What is known of one value, at the root of its type.
+struct Known<'a>(&'a Value);
+
+impl Facts for Known<'_> {
+    fn at(&self, place: &[Step]) -> Option<Fact> {
+        if !place.is_empty() {
+            return None;
+        }
+        let range = match self.0 {
+            Value::Int(number) => Some((*number, *number)),
+            Value::Uint(number) => i128::try_from(*number).ok().map(|number| (number, number)),
+            _ => None,
+        };
+        let absent = u64::from(*self.0 == Value::Option(None));
+        Some(Fact { range, absent: Some(absent), present: Some(1 - absent) })
+    }
+}
+
+/// Clauses EV-1, EV-2, EV-3, EV-4, EV-5, EV-6, EV-7, EV-8, EV-9, EV-10 and EV-11.
+#[test]
+fn types_change_as_the_table_says() {
+    let mut clauses = BTreeSet::new();
+    let wanted = table("changes").into_iter().map(|row| {
+        let (stored, wanted) = (type_of(&row[1]), type_of(&row[3]));
+        let value = Value::from_json(&serde_json::from_str(&row[2]).unwrap(), &stored).unwrap();
+        let evolution = match row[0].as_str() {
+            "EV-10" => {
+                same_key(Some(&stored), Some(&wanted)).ok().map(|()| evolve(&stored, &wanted).unwrap())
+            }
+            "EV-11" => {
+                evolve(&stored, &wanted).expect_err("types alone do not allow it");
+                evolve_with(&stored, &wanted, &Known(&value)).ok()
+            }
+            _ => evolve(&stored, &wanted).ok(),
+        };
+        let becomes = evolution.map(|evolution| {
+            let values = project(&evolution, &array_of(&[value], &stored).unwrap()).unwrap();
+            value_at(&values, &wanted, 0).unwrap().to_json()
+        });
+        let becomes = becomes.map_or_else(|| "refused".to_owned(), |value| value.to_string());
+        clauses.insert(row[0].clone());
+        [&row[..4], &[becomes]].concat()
+    });
+    check_table("changes", &wanted.collect::<Vec<_>>());
+    assert_eq!(clauses, (1..=11).map(|number| format!("EV-{number}")).collect());
 }
 
 /// Returns the ids of clauses in a text.

@@ -3,18 +3,6 @@
 //! [`evolve`] decides from two types alone, so that a plan made offline, a job that starts and a rewrite
 //! cannot disagree. What it does not allow needs a migration: it refuses rather than guesses. [`evolve_with`] allows more,
 //! for values that are known: a narrower type that has a place for each of them.
-//!
-//! - EV-1: a field or variant is the stored one with the same identity, its first name.
-//! - EV-2: a field that stored values lack needs a default or is an `Option`.
-//! - EV-3: a stored field that the wanted struct lacks is named in its `dropped`.
-//! - EV-4: the order of fields and variants is free.
-//! - EV-5: a plain type becomes one that holds each of its values.
-//! - EV-6: `T` becomes `Option<T>`; an `Option` keeps its level.
-//! - EV-7: a tuple keeps its number of parts.
-//! - EV-8: a variant never vanishes, and keeps having data or having none.
-//! - EV-9: elements of sets and keys of maps stay sorted and distinct.
-//! - EV-10: keys of states never change.
-//! - EV-11: a plain type becomes a narrower one, and an `Option` what is inside, if the stored values are known to fit.
 
 mod facts;
 mod order;

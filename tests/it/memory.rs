@@ -1,0 +1,130 @@
+//! What the largest state that the format allows, and files that were made to harm, take of memory when they are read.
+
+use crate::heap::peak_bytes;
+use arrow::array::{ArrayRef, ListArray, MapArray, StringArray, StructArray, UInt8Array, UInt32Array};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::DataType as ArrowType;
+use pitlane::model::{DataType, Schema, SchemaVersion, arrow_type};
+use pitlane::savepoint::{Depth, Savepoint, SavepointWriter, salvage, verify};
+use pitlane::storage::{MemoryStore, Store};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+/// Set in the process that measures: nothing else runs in it.
+const CHILD: &str = "PITLANE_TEST_PEAK";
+
+/// What clause PQ-12 says that reading takes at most: twice the weight of a row group.
+const MOST_BYTES: usize = 2 << 29;
+
+/// The elements of a list that weighs as much as a value may: each counts four bytes, and there are 128 MiB.
+const ELEMENTS: usize = (32 << 20) - 64;
+
+fn one_list(elements: ArrayRef, data_type: &DataType) -> ArrayRef {
+    let ArrowType::List(field) = arrow_type(data_type) else { panic!("a list") };
+    Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([elements.len()]), elements, None))
+}
+
+/// A list of a great many elements that are not there.
+fn absent() -> (DataType, ArrayRef) {
+    let data_type = DataType::List(Box::new(DataType::Option(Box::new(DataType::U8))));
+    (data_type.clone(), one_list(Arc::new(UInt8Array::new_null(ELEMENTS)), &data_type))
+}
+
+/// A map of a great many numbers.
+fn numbers() -> (DataType, ArrayRef) {
+    let data_type = DataType::Map(Box::new(DataType::U32), Box::new(DataType::U8));
+    let ArrowType::Map(field, _) = arrow_type(&data_type) else { panic!("a map") };
+    let ArrowType::Struct(fields) = field.data_type() else { panic!("entries") };
+    let count = ELEMENTS / 2;
+    let keys: ScalarBuffer<u32> = (0..count as u32).collect::<Vec<_>>().into();
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(UInt32Array::new(keys, None)), Arc::new(UInt8Array::from(vec![7; count]))];
+    let entries = StructArray::new(fields.clone(), columns, None);
+    let map = MapArray::new(field.clone(), OffsetBuffer::from_lengths([count]), entries, None, false);
+    (data_type, Arc::new(map))
+}
+
+/// One text.
+fn text() -> (DataType, ArrayRef) {
+    (DataType::String, Arc::new(StringArray::from(vec!["abcdefg ".repeat(ELEMENTS / 2)])))
+}
+
+/// Texts in a list, no two alike.
+fn texts() -> (DataType, ArrayRef) {
+    let data_type = DataType::List(Box::new(DataType::String));
+    let elements: StringArray = (0..ELEMENTS / 4).map(|n| Some(format!("{n:08x}"))).collect();
+    (data_type.clone(), one_list(Arc::new(elements), &data_type))
+}
+
+/// Writes two rows with the value, for a row group may have two of them.
+fn written(store: &Arc<dyn Store>, (data_type, value): (DataType, ArrayRef)) {
+    let writer = SavepointWriter::create_in(store.clone(), "sp", "large").unwrap();
+    let schema = Schema { version: SchemaVersion(1), data_type };
+    let mut state = writer.keyed_columns("op", "state", DataType::U8, schema).unwrap();
+    for key in 0..2_u8 {
+        state.write(Arc::new(UInt8Array::from(vec![key])), value.clone()).unwrap();
+    }
+    state.finish().unwrap();
+    writer.finish().unwrap();
+}
+
+/// Reads a savepoint in all ways that read values of any type.
+fn read(savepoint: &Savepoint) {
+    verify(savepoint, Depth::Full);
+    for operator in savepoint.operators() {
+        for state in operator.states() {
+            // Where it is damaged, the scan ends.
+            state.scan().into_iter().for_each(drop);
+        }
+    }
+}
+
+/// Not a test of its own: what the test below starts.
+#[test]
+fn child_that_measures_what_reading_takes() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let shapes: [(&str, fn() -> (DataType, ArrayRef)); 4] =
+        [("absent", absent), ("numbers", numbers), ("text", text), ("texts", texts)];
+    for (name, make) in shapes {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        written(&store, make());
+        let savepoint = Savepoint::open_in(store, "sp").unwrap();
+        let (peak, ()) = peak_bytes(|| {
+            assert_eq!(verify(&savepoint, Depth::Full).problems, []);
+            read(&savepoint);
+        });
+        println!("{name}: {} MiB", peak >> 20);
+        assert!(peak > 64 << 20, "{name}: {peak} bytes: nothing was measured");
+        assert!(peak < MOST_BYTES, "{name}: {peak} bytes");
+    }
+    for folder in ["fixtures/broken", "fixtures/v1"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let (peak, ()) = peak_bytes(|| {
+                let Ok(savepoint) = Savepoint::open(path.join("savepoint")) else { return };
+                read(&savepoint);
+                salvage(&savepoint, Arc::new(MemoryStore::new()), "new").unwrap();
+            });
+            assert!(peak < 64 << 20, "{}: {peak} bytes for a few kilobytes", path.display());
+        }
+    }
+    println!("all measured");
+}
+
+/// Clauses PQ-12 and PQ-13.
+#[test]
+fn the_largest_values_and_files_that_lie_take_no_more_memory_than_is_said() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["memory::child_that_measures_what_reading_takes", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    println!("{said}");
+    let is_right = child.status.success() && said.contains("all measured");
+    assert!(is_right, "{said}{}", String::from_utf8_lossy(&child.stderr));
+}
