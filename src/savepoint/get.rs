@@ -18,6 +18,9 @@ pub struct Found {
 impl StateView<'_> {
     /// Returns the value of `key`, reading one page per column.
     ///
+    /// The value is made whole, and takes some fifty bytes for each element of a list, be it in the file as small as it
+    /// may.
+    ///
     /// # Errors
     ///
     /// [`Error::NotAKey`] if the state has no keys or `key` is not of their type; [`Error::Damaged`]; [`Error::Io`].
