@@ -75,6 +75,17 @@ pub enum Error {
     #[error("operator `{uid}`: state `{state}` would have keys of {key}, state `{other}` of {other_key}")]
     KeysApart { uid: OperatorUid, state: StateName, key: String, other: StateName, other_key: String },
 
+    /// Rows in quarantine are to get new keys, which are made of values that a migration failed for.
+    #[error("operator `{uid}`, state `{state}`: {} in quarantine cannot get new keys", counted(*rows, "row"))]
+    InQuarantine { uid: OperatorUid, state: StateName, rows: u64 },
+
+    /// No row of a state is in quarantine, or none with this key.
+    #[error(
+        "operator `{uid}`, state `{state}`: {} in quarantine{}", counted(*rows, "row"),
+        key.as_ref().map_or_else(String::new, |key| format!(", none with the key {key}"))
+    )]
+    NotInQuarantine { uid: OperatorUid, state: StateName, key: Option<String>, rows: u64 },
+
     /// New keys are the same for rows that had different ones, and nobody has said what becomes of their values.
     #[error(
         "operator `{uid}`, state `{state}`: {} would come to have the key of another one, such as {examples}",
@@ -400,6 +411,13 @@ impl Error {
             Self::KeysApart { .. } => {
                 "the states of one operator have the same keys: rekey all of them alike, or move one elsewhere".to_owned()
             }
+            Self::InQuarantine { .. } => {
+                "first let a release try them again (`./job migrate`), or leave them behind (`pitlane quarantine drop`)"
+                    .to_owned()
+            }
+            Self::NotInQuarantine { .. } => {
+                "`pitlane quarantine SAVEPOINT` shows the rows in quarantine with their keys".to_owned()
+            }
             Self::NotAKey { .. } => {
                 "give bare text for strings, numbers and names of variants, and JSON for all else, such as `[\"a\", 1]`"
                     .to_owned()
@@ -419,7 +437,9 @@ impl Error {
                  with `--drop-unmatched {uid}`"
             ),
             Self::MigrationFailed { .. } => {
-                "make the migration answer for this value; nothing was changed, the savepoint is intact".to_owned()
+                "make the migration answer for this value, or go on without such keys: `--quarantine-failing-keys`; nothing \
+                 was changed, the savepoint is intact"
+                    .to_owned()
             }
             Self::JobRefused { hint, .. } => return hint.clone(),
             Self::Control { .. } => "see `pitlane list`, and what the job itself has written".to_owned(),

@@ -111,6 +111,7 @@ impl<'a, C: Case> Bench<'a, C> {
             value: C::Value::data_type(),
             max_parallelism: MaxParallelism::DEFAULT,
             touched: false,
+            quarantined: false,
         };
         let file = StateFileWriter::create(
             store.as_ref(),

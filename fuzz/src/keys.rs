@@ -25,6 +25,7 @@ pub fn keys(input: &[u8]) {
         value: DataType::U32,
         max_parallelism: groups,
         touched: false,
+        quarantined: false,
     };
     let mut rows = BTreeMap::new();
     let encoded = |key: &Value| {

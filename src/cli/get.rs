@@ -23,7 +23,8 @@ pub(super) struct GetArgs {
     /// The key: bare text for strings, numbers and names of variants, JSON for all else
     #[arg(allow_hyphen_values = true)]
     key: String,
-    /// Print JSON: {operator, state, key, found, schema_version, type, value}
+    /// Print JSON: {operator, state, key, found, schema_version, type, value,
+    /// quarantined: the reason, or null}
     #[arg(long)]
     json: bool,
 }
@@ -40,6 +41,7 @@ pub(super) fn run(args: &GetArgs, console: &mut Console<'_>) -> Outcome {
     let key = parse_key(&state, &args.key)?;
     let found = state.get(&key)?;
     let place = format!("{}/{}", state.operator().uid, state.entry().name);
+    let reason = reason_of(&state, &key)?;
     if args.json {
         console.json(&json!({
             "operator": state.operator().uid.as_str(),
@@ -49,15 +51,33 @@ pub(super) fn run(args: &GetArgs, console: &mut Console<'_>) -> Outcome {
             "schema_version": found.as_ref().map(|found| found.schema.version),
             "type": found.as_ref().map(|found| &found.schema.data_type),
             "value": found.as_ref().map(|found| found.value.to_json()),
+            "quarantined": reason,
         }))?;
     } else if let Some(found) = &found {
         writeln!(console.out, "{place} {key}: schema version {}", found.schema.version)?;
         table(found).write(console.out, "  ")?;
+        if let Some(reason) = reason {
+            writeln!(console.out, "  in quarantine: {reason}")?;
+        }
     } else {
         // An aside, so that nothing on standard output stands for nothing found.
         let _ = writeln!(console.err, "{place} has no key {key}");
     }
     Ok(if found.is_some() { Answer::Yes } else { Answer::No })
+}
+
+/// Returns why a key is in quarantine, if it is.
+fn reason_of(state: &StateView<'_>, key: &Value) -> crate::Result<Option<String>> {
+    if state.entry().quarantined_rows() == 0 {
+        return Ok(None);
+    }
+    for row in state.quarantined()? {
+        let row = row?;
+        if row.key == *key {
+            return Ok(Some(row.reason));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads a key from the command line.

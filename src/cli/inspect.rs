@@ -35,9 +35,9 @@ const JSON_HELP: &str = "Print JSON: {path, id, kind, created_ms, writer, job, r
   max_parallelism, parallelism, rows, size_bytes,
   sources: [{uid, watermark_ms or null, positions: [{split, offset, records, finished, watermark_ms or null}]}],
   operators: [{uid, kind, time: event | ingestion | processing or null, delivery: exactly-once | at-least-once or null,
-    states: [{name, kind, key or null, rows, size_bytes,
+    states: [{name, kind, key or null, rows, quarantined, size_bytes,
     schemas: [{version, type, rows}], files: [{path, rows, size_bytes, schema}], sql or null}]}]}
-The first of the schemas is the one of the job that wrote the savepoint; a file's schema is a position in them.
+Of the rows so many are in quarantine, see `pitlane quarantine`. The first of the schemas is the one of the job that wrote the savepoint; a file's schema is a position in them.
 Of a state in layers, rows are at most so many; its files have a layer, and there are tombstones, as files.";
 
 /// The most splits of one source that are shown.
@@ -71,6 +71,11 @@ fn overview(savepoint: &Savepoint, console: &mut Console<'_>) -> io::Result<()> 
     }
     states(manifest).write(console.out, "")?;
     writeln!(console.out, "total       {}", total(manifest))?;
+    for (operator, state) in manifest.states().filter(|(_, state)| state.quarantined_rows() > 0) {
+        let rows = counted(state.quarantined_rows(), "row");
+        let place = format!("{}/{}", operator.uid, state.name);
+        writeln!(console.out, "quarantine  {place}: {rows}, see `pitlane quarantine`")?;
+    }
     for operator in &manifest.operators {
         for warning in operator.traits.warnings() {
             writeln!(console.out, "warning     operator `{}` {warning}", operator.uid)?;
@@ -266,6 +271,7 @@ fn state_document(state: &StateView<'_>) -> Json {
         "kind": entry.kind.as_str(),
         "key": entry.key,
         "rows": entry.rows(),
+        "quarantined": entry.quarantined_rows(),
         "size_bytes": entry.size_bytes(),
         "schemas": schemas,
         "files": files,

@@ -27,6 +27,10 @@ pub(super) fn write(state: &StateView<'_>, console: &mut Console<'_>) -> io::Res
         counted(entry.rows(), "row"),
         size(entry.size_bytes())
     )?;
+    if entry.quarantined_rows() > 0 {
+        let rows = counted(entry.quarantined_rows(), "row");
+        writeln!(console.out, "quarantine  {rows}, see `pitlane quarantine`")?;
+    }
     for (i, schema) in entry.schemas.iter().enumerate() {
         write_schema(entry, i, schema, console)?;
     }
@@ -34,7 +38,9 @@ pub(super) fn write(state: &StateView<'_>, console: &mut Console<'_>) -> io::Res
     let tombstones = entry.tombstones.iter().map(|file| (file, "tombstone"));
     for (file, what) in entry.files.iter().map(|file| (file, "row")).chain(tombstones).take(MAX_FILES) {
         let groups = file.key_groups.map_or(String::new(), |groups| format!("key groups {groups}"));
-        let layer = if entry.is_layered() { format!("layer {}", file.layer) } else { String::new() };
+        let layer = entry.is_layered().then(|| format!("layer {}", file.layer));
+        let aside = file.quarantined.then(|| "in quarantine".to_owned());
+        let layer = layer.into_iter().chain(aside).collect::<Vec<_>>().join(", ");
         files.row([file.place(), counted(file.rows, what), size(file.size_bytes), groups, layer]);
     }
     let count = entry.all_files().count();

@@ -19,6 +19,7 @@ mod migrate;
 mod named;
 mod place;
 mod plan;
+mod quarantine;
 mod report;
 mod salvage;
 mod savepoint;
@@ -64,6 +65,7 @@ enum Verb {
     Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
     Migrate(migrate::MigrateArgs),
+    Quarantine(quarantine::QuarantineArgs),
 }
 
 /// Carries out the command line `args`, of which the first is the name of the program.
@@ -106,6 +108,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Verb::Diff(args) => diff::run(args, &mut console),
         Verb::Plan(args) => plan::run(args, &mut console),
         Verb::Migrate(args) => migrate::run(args, &mut console),
+        Verb::Quarantine(args) => quarantine::run(args, &mut console),
     };
     let outcome = outcome.and_then(|answer| Ok(console.out.flush().map(|()| answer)?));
     match outcome {

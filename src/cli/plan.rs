@@ -45,9 +45,12 @@ const JSON_HELP: &str = "Print JSON: {verdict: ready | decision-needed | refused
   job: {job, release}, max_parallelism, asked_max_parallelism, workers, needless_drops: [uid],
   operators: [{uid, kind, in_job, time: event | ingestion | processing or null,
     delivery: exactly-once | at-least-once or null, warnings: [text], lookalike, states: [{name,
-    outcome: new | stored | refused | unmatched | dropped, rows, lookalike, to, schemas: [{from, rows, lossy,
+    outcome: new | stored | refused | unmatched | dropped, rows, quarantined, lookalike, to, schemas: [{from, rows, lossy,
       way: as-is | automatic | migrate | refused, changes: [{place, kind, text}],
       steps: [{name, from, to, drops}]}]}]}],
+  cost: {rows, size_bytes, first_touch_ns, offline_ns}: of rows that go through code,
+  way_back: {possible, states: [{operator, state, to, by: rules | down or null, steps: [name], reason or null}],
+    drop_unmatched: [uid]}: whether the release before could go on from what comes after,
   renamed: [{from, to}], changed_migrations: [{name, operator, state, used_on}]}";
 
 pub(super) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome {

@@ -126,6 +126,10 @@ impl View<'_> {
                 table.write(out, "")?;
             }
         }
+        for operator in self.status.operators.iter().filter(|operator| operator.passed_over_records > 0) {
+            let records = counted(operator.passed_over_records, "record");
+            writeln!(out, "{}: {records} passed over, of keys in quarantine", operator.uid)?;
+        }
         if let Some(failure) = &self.status.last_checkpoint_failure {
             let count = counted(self.status.failed_checkpoints, "checkpoint");
             let (epoch, ago) = (grouped(failure.epoch), self.ago(failure.at_ms));
@@ -290,6 +294,8 @@ impl View<'_> {
             Table::with_head(&["STATE", "VERSION", ">ENTRIES", ">UNTOUCHED", ">NOT MIGRATED", ""]);
         for operator in &self.status.operators {
             for state in &operator.states {
+                let aside =
+                    (state.quarantined > 0).then(|| format!("{} in quarantine", grouped(state.quarantined)));
                 let old = state.unmigrated_entries();
                 let versions: Vec<_> = state
                     .unmigrated
@@ -303,7 +309,7 @@ impl View<'_> {
                     grouped(state.entries),
                     share(state.untouched, state.entries),
                     share(old, state.entries),
-                    versions.join(", "),
+                    versions.into_iter().chain(aside).collect::<Vec<_>>().join(", "),
                 ]);
             }
         }

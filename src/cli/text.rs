@@ -1,24 +1,8 @@
 //! How answers look to people: sizes, times and tables.
 
-pub(super) use crate::model::text::{counted, grouped, share};
+pub(super) use crate::model::text::{counted, grouped, share, size};
 use crate::model::time::civil;
 use std::io::{self, Write};
-
-/// Shows a size with three or four digits: `96 B`, `11.9 MiB`.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    // Rounding must not lead to "1024.0 KiB".
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
 
 /// Shows a point in time in UTC: `2013-01-31T23:59:00Z`, with milliseconds if there are any.
 pub(super) fn time(ms: i64) -> String {

@@ -29,7 +29,8 @@ pub(super) struct VerifyArgs {
     /// Choose the pages by this number: the same number, the same pages [default: the id of the savepoint]
     #[arg(long, value_name = "NUMBER", requires = "sample")]
     seed: Option<u64>,
-    /// Print JSON: {path, depth, seed, ok, files, rows, bytes, bytes_read, problems: [{file, found, wanted}]}
+    /// Print JSON: {path, depth, seed, ok, files, rows, quarantined, bytes, bytes_read,
+    /// problems: [{file, found, wanted}]}; so many of the rows are in quarantine
     #[arg(long)]
     json: bool,
 }
@@ -46,13 +47,15 @@ pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Outcome {
         Ok(savepoint) => {
             let depth = args.depth(savepoint.id());
             let rows = savepoint.manifest().files().map(|file| file.rows).sum();
-            Looked { path: savepoint.location(), depth, rows, report: verify(&savepoint, depth) }
+            let aside = savepoint.manifest().states().map(|(_, state)| state.quarantined_rows()).sum();
+            Looked { path: savepoint.location(), depth, rows, aside, report: verify(&savepoint, depth) }
         }
         // A damaged manifest is damage like any other.
         Err(error) => Looked {
             path: args.savepoint.name().display().to_string(),
             depth: args.depth(&SavepointId(String::new())),
             rows: 0,
+            aside: 0,
             report: damaged_manifest(error)?,
         },
     };
@@ -70,6 +73,7 @@ pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Outcome {
             "ok": report.problems.is_empty(),
             "files": report.files,
             "rows": report.rows,
+            "quarantined": looked.aside,
             "bytes": report.bytes,
             "bytes_read": report.bytes_read,
             "problems": report.problems.iter().map(|Problem { file, found, wanted }| {
@@ -101,6 +105,8 @@ struct Looked {
     depth: Depth,
     /// The number of rows that the manifest speaks of.
     rows: u64,
+    /// The number of those that are in quarantine.
+    aside: u64,
     report: Report,
 }
 
@@ -114,7 +120,7 @@ fn damaged_manifest(error: Error) -> Result<Report, Error> {
 }
 
 fn write(looked: &Looked, console: &mut Console<'_>) -> io::Result<()> {
-    let Looked { path, depth, rows, report } = looked;
+    let Looked { path, depth, rows, aside, report } = looked;
     for Problem { file, found, wanted } in &report.problems {
         writeln!(console.out, "damaged  {file}: found {found}, wanted {wanted}")?;
     }
@@ -138,5 +144,9 @@ fn write(looked: &Looked, console: &mut Console<'_>) -> io::Result<()> {
         _ => format!(", {}", counted(report.rows, "row")),
     };
     let (files, bytes) = (counted(report.files as u64, "file"), size(report.bytes));
-    writeln!(console.out, "{verdict}{path}: {looked}, {files}{rows}, {bytes}")
+    let aside = match aside {
+        0 => String::new(),
+        rows => format!("; {} in quarantine, see `pitlane quarantine`", counted(*rows, "row")),
+    };
+    writeln!(console.out, "{verdict}{path}: {looked}, {files}{rows}, {bytes}{aside}")
 }

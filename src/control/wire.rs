@@ -310,6 +310,9 @@ pub struct OperatorStatus {
     /// Records that came too late for their window.
     #[serde(default)]
     pub late_records: u64,
+    /// Records of keys that are in quarantine.
+    #[serde(default)]
+    pub passed_over_records: u64,
     /// The time spent in it, over all workers.
     #[serde(default)]
     pub busy_ms: u64,
@@ -339,6 +342,9 @@ pub struct StateStatus {
     /// The entries that no record has touched since they were restored with an older schema, by version.
     #[serde(default)]
     pub unmigrated: Vec<VersionCount>,
+    /// The entries in quarantine: a migration failed for them, and nothing is done for their keys.
+    #[serde(default)]
+    pub quarantined: u64,
 }
 
 impl StateStatus {

@@ -74,8 +74,8 @@ impl<'a> Files<'a> {
     pub(super) fn value_hashes(&self, id: GroupId) -> &[u128] {
         let file = &self.files[id.file];
         let hashes = file.chunk_hashes(id.group);
-        // When a row was last touched is no part of its value.
-        let end = hashes.len() - usize::from(file.columns().touched);
+        // When a row was last touched, or why it is in quarantine, is no part of its value.
+        let end = hashes.len() - file.columns().behind_values();
         hashes.get(self.key_leaves..end).unwrap_or_default()
     }
 

@@ -173,6 +173,7 @@ impl Board {
                     schema_version: state.schema.version.0,
                     entries: count(held.entries),
                     untouched: count(held.untouched),
+                    quarantined: count(held.quarantined),
                     unmigrated: old
                         .map(|(schema_version, entries)| VersionCount {
                             schema_version,
@@ -187,6 +188,7 @@ impl Board {
                 records_in: reading.records_in,
                 records_out: reading.records_out,
                 late_records: reading.late,
+                passed_over_records: reading.passed_over,
                 busy_ms: reading.busy_ns / 1_000_000,
                 back_pressured_ms: reading.held_ns / 1_000_000,
                 watermark_ms: reading.watermark_ms,

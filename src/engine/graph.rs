@@ -118,6 +118,8 @@ pub(crate) struct OpenContext<'a> {
     pub(crate) watermark_ms: i64,
     /// Whether checkpoints have what has changed since an older one.
     pub(crate) is_incremental: bool,
+    /// Whether keys whose migration fails are set aside.
+    pub(crate) quarantines: bool,
 }
 
 impl OpenContext<'_> {

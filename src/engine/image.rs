@@ -249,7 +249,7 @@ impl StateFileKind {
         &self,
         store: &Arc<dyn Store>,
         key: Option<&DataType>,
-        (schema, touched): (&Schema, bool),
+        (schema, touched, quarantined): (&Schema, bool, bool),
         part: usize,
         layer: u32,
     ) -> Result<(SchemaRef, StateWriter)> {
@@ -259,6 +259,7 @@ impl StateFileKind {
             value: schema.data_type.clone(),
             max_parallelism: self.max_parallelism,
             touched,
+            quarantined,
         };
         let path = state_file_path(self.ordinal, &self.uid, &self.state, self.worker, schema.version, part);
         let path = layer_path(&path, layer);
@@ -297,14 +298,24 @@ pub(crate) struct KeyedImage {
     lifetime: Option<Lifetime>,
     /// The layer that it is, of what has changed; the whole state if there is none.
     layer: Option<u32>,
-    writers: Vec<(Schema, SchemaRef, StateWriter)>,
+    writers: Vec<OpenFile>,
     /// Where the keys go that are gone.
     gone: Option<(SchemaRef, StateWriter)>,
 }
 
-/// Rows of one schema: keys, values and, if they expire, times, each in as many arrays as there are pieces.
+/// A file that is being written.
+struct OpenFile {
+    schema: Schema,
+    is_quarantined: bool,
+    columns: SchemaRef,
+    writer: StateWriter,
+}
+
+/// Rows of one schema: keys, values, times if they expire, and reasons if they are in quarantine, each in as many arrays
+/// as there are pieces.
 struct Pieces {
     schema: Schema,
+    is_quarantined: bool,
     /// Whether they are in order: they come as they lay on disk.
     is_sorted: bool,
     columns: Vec<Vec<ArrayRef>>,
@@ -344,29 +355,41 @@ impl KeyedImage {
         Self { lifetime, ..self }
     }
 
-    fn write(&mut self, group: KeyGroup, schema: &Schema, rows: Vec<ArrayRef>) -> Result<()> {
-        let known = self.writers.iter().position(|(s, ..)| s.is_same(schema));
+    fn write(
+        &mut self,
+        group: KeyGroup,
+        (schema, is_quarantined): (&Schema, bool),
+        rows: Vec<ArrayRef>,
+    ) -> Result<()> {
+        let is_same = |file: &OpenFile| file.schema.is_same(schema) && file.is_quarantined == is_quarantined;
+        let known = self.writers.iter().position(is_same);
         let index = match known {
             Some(index) => index,
             None => {
-                let part = self.writers.iter().filter(|(s, ..)| s.version == schema.version).count();
+                let part = self.writers.iter().filter(|file| file.schema.version == schema.version).count();
                 let store = match &mut self.store {
                     Some(store) => store,
                     none => none.insert(open_store(&self.order)?),
                 };
                 let touched = self.lifetime.is_some();
                 let layer = self.layer.unwrap_or(0);
-                let (columns, writer) =
-                    self.kind.create(store, Some(&self.key), (schema, touched), part, layer)?;
+                let (columns, writer) = self.kind.create(
+                    store,
+                    Some(&self.key),
+                    (schema, touched, is_quarantined),
+                    part,
+                    layer,
+                )?;
                 let (rows, groups) = self.size;
                 // How many rows have changed nobody knows before.
-                let writer = if layer > 0 { writer } else { writer.expect_rows(rows, groups) };
-                self.writers.push((schema.clone(), columns, writer));
+                let is_known = layer == 0 && !is_quarantined;
+                let writer = if is_known { writer.expect_rows(rows, groups) } else { writer };
+                self.writers.push(OpenFile { schema: schema.clone(), is_quarantined, columns, writer });
                 self.writers.len() - 1
             }
         };
         let groups: ArrayRef = Arc::new(UInt16Array::from(vec![group.index(); rows[0].len()]));
-        let (_, schema, writer) = &mut self.writers[index];
+        let OpenFile { columns: schema, writer, .. } = &mut self.writers[index];
         let batch = RecordBatch::try_new(Arc::clone(schema), [vec![groups], rows].concat());
         writer.write(&batch.map_err(columns("assemble", &self.kind))?)
     }
@@ -379,9 +402,10 @@ impl KeyedImage {
             self.remove(image.group, gone)?;
         }
         for pieces in self.by_schema(image)? {
-            let (group, Pieces { schema, is_sorted, columns: arrays }) = pieces;
+            let (group, Pieces { schema, is_quarantined, is_sorted, columns: arrays }) = pieces;
+            let file = (&schema, is_quarantined);
             if is_sorted {
-                self.write(group, &schema, arrays.into_iter().flatten().collect())?;
+                self.write(group, file, arrays.into_iter().flatten().collect())?;
                 continue;
             }
             let order = (self.sort)(&arrays[0])?;
@@ -391,7 +415,7 @@ impl KeyedImage {
                 if arrays[0].len() == 1 { order.len() } else { order.len() * SLICE_BYTES / bytes.max(1) };
             for slice in order.chunks(step.max(1)) {
                 let rows = arrays.iter().map(|arrays| in_order(arrays, slice)).collect::<Result<_, _>>();
-                self.write(group, &schema, rows.map_err(columns("sort", &self.kind))?)?;
+                self.write(group, file, rows.map_err(columns("sort", &self.kind))?)?;
             }
         }
         Ok(())
@@ -415,6 +439,7 @@ impl KeyedImage {
                     value: DataType::Unit,
                     max_parallelism: *max_parallelism,
                     touched: false,
+                    quarantined: false,
                 };
                 let path = tombstone_file_path(*ordinal, uid, state, *worker, 0);
                 let path = layer_path(&path, self.layer.unwrap_or(0));
@@ -432,24 +457,28 @@ impl KeyedImage {
 
     /// Puts the rows of a key group together that have one schema, without those whose time is over.
     fn by_schema(&mut self, image: GroupImage) -> Result<Vec<(KeyGroup, Pieces)>> {
-        let mut rows: Vec<(Schema, Vec<ArrayRef>)> = Vec::new();
-        for UntouchedRows { schema, keys, values, touched_ms } in self.untouched.rows_of(image.group)? {
-            rows.push((
-                schema,
-                match self.lifetime {
-                    None => vec![keys, values],
-                    Some(lifetime) => {
-                        let touched_ms = lifetime.stored_rows(touched_ms, keys.len());
-                        let live = lifetime.live_rows([keys, values, touched_ms]);
-                        live.map_err(columns("filter", &self.kind))?.into()
-                    }
-                },
-            ));
+        let mut rows: Vec<(Schema, bool, Vec<ArrayRef>)> = Vec::new();
+        for piece in self.untouched.rows_of(image.group)? {
+            let UntouchedRows { schema, keys, values, touched_ms, reasons } = piece;
+            let is_quarantined = reasons.is_some();
+            let mut arrays = match self.lifetime {
+                None => vec![keys, values],
+                Some(lifetime) => {
+                    let touched_ms = lifetime.stored_rows(touched_ms, keys.len());
+                    let arrays = [keys, values, touched_ms];
+                    // Nothing goes by itself that somebody is to look at.
+                    let live = if is_quarantined { Ok(arrays) } else { lifetime.live_rows(arrays) };
+                    live.map_err(columns("filter", &self.kind))?.into()
+                }
+            };
+            arrays.extend(reasons);
+            rows.push((schema, is_quarantined, arrays));
         }
         let is_layer = self.layer.is_some();
         for (keys, values) in image.pieces {
             rows.push((
                 self.schema.clone(),
+                false,
                 match self.lifetime {
                     None => vec![keys, values],
                     Some(lifetime) => {
@@ -463,16 +492,17 @@ impl KeyedImage {
                 },
             ));
         }
-        rows.retain(|(_, columns)| !columns[0].is_empty());
+        rows.retain(|(.., columns)| !columns[0].is_empty());
         let mut by_schema = Vec::new();
-        while let Some((schema, _)) = rows.first().cloned() {
-            let mut arrays = vec![Vec::new(); 2 + usize::from(self.lifetime.is_some())];
-            for (_, columns) in rows.extract_if(.., |(s, _)| s.is_same(&schema)) {
+        while let Some((schema, is_quarantined, columns)) = rows.first().cloned() {
+            let mut arrays = vec![Vec::new(); columns.len()];
+            let same = rows.extract_if(.., |(s, q, _)| s.is_same(&schema) && *q == is_quarantined);
+            for (.., columns) in same {
                 columns.into_iter().zip(&mut arrays).for_each(|(array, arrays)| arrays.push(array));
             }
             // One piece that was never in the heap comes as it lay on disk.
-            let is_sorted = arrays[0].len() == 1 && !schema.is_same(&self.schema);
-            by_schema.push((image.group, Pieces { schema, is_sorted, columns: arrays }));
+            let is_sorted = arrays[0].len() == 1 && (is_quarantined || !schema.is_same(&self.schema));
+            by_schema.push((image.group, Pieces { schema, is_quarantined, is_sorted, columns: arrays }));
         }
         Ok(by_schema)
     }
@@ -482,7 +512,7 @@ impl KeyedImage {
         let laid = |file: FileEntry| FileEntry { layer, ..file };
         let mut part = StatePart { name: self.kind.state.to_string(), ..StatePart::default() };
         part.is_layer = self.layer.is_some();
-        for (schema, _, writer) in self.writers {
+        for OpenFile { schema, writer, .. } in self.writers {
             part.files.extend(writer.finish(0)?.into_iter().map(|file| (schema.clone(), laid(file))));
         }
         if let Some((_, writer)) = self.gone {
@@ -570,7 +600,7 @@ impl ListImage {
             return Ok(StatePart { name, ..StatePart::default() });
         }
         let store = open_store(order)?;
-        let (columns_of, mut writer) = kind.create(&store, None, (&schema, false), 0, 0)?;
+        let (columns_of, mut writer) = kind.create(&store, None, (&schema, false, false), 0, 0)?;
         let mut first = 0;
         for values in pieces {
             let end = first + values.len() as u32;

@@ -92,6 +92,9 @@ pub struct RunOptions {
     /// What workers do in the background about rows of the savepoint that no record has touched. With several
     /// processes, what process 0 was told holds for all.
     pub sweep: Sweep,
+    /// Whether keys whose migration fails are set aside, instead of ending the job: their rows go into quarantine in every
+    /// later image, records that come for them are passed over and counted, their timers wait.
+    pub quarantine_failing_keys: bool,
     /// What processing time goes by.
     pub clock: Clock,
     /// What is known of earlier attempts, if this one is a restart.
@@ -125,6 +128,7 @@ impl RunOptions {
             checkpoint_interval: None,
             incremental: false,
             sweep: Sweep::NONE,
+            quarantine_failing_keys: false,
             clock: Clock::system(),
             supervision: Supervision::default(),
         }
@@ -408,6 +412,7 @@ impl Job {
             restore,
             start_epoch,
             is_incremental: checkpoints.is_incremental(),
+            quarantines: options.quarantine_failing_keys,
             credits,
             meters,
             background,

@@ -18,6 +18,8 @@ pub(crate) struct Meter {
     pub(crate) records_out: AtomicU64,
     /// Records that came after the watermark had passed what they belong to.
     pub(crate) late: AtomicU64,
+    /// Records of keys that are in quarantine.
+    pub(crate) passed_over: AtomicU64,
     busy_ns: AtomicU64,
     held_ns: AtomicU64,
     /// What its keyed states hold, by name; each worker adds its changes.
@@ -34,6 +36,7 @@ pub(crate) struct Reading {
     pub(crate) records_in: u64,
     pub(crate) records_out: u64,
     pub(crate) late: u64,
+    pub(crate) passed_over: u64,
     /// The time spent in the operator.
     pub(crate) busy_ns: u64,
     /// The time for which it had something to send, and had to wait for those who take it.
@@ -52,6 +55,8 @@ pub(crate) struct StateReading {
     pub(crate) untouched: i64,
     /// Those that wait for a migration, by the schema version that they have.
     pub(crate) unmigrated: BTreeMap<u32, i64>,
+    /// Those in quarantine.
+    pub(crate) quarantined: i64,
 }
 
 impl Meter {
@@ -62,6 +67,7 @@ impl Meter {
             records_in: zero(),
             records_out: zero(),
             late: zero(),
+            passed_over: zero(),
             busy_ns: zero(),
             held_ns: zero(),
             states: Mutex::default(),
@@ -100,6 +106,7 @@ impl Meter {
         let Some(state) = states.get_mut(name) else { return };
         state.entries += now.entries - before.entries;
         state.untouched += now.untouched - before.untouched;
+        state.quarantined += now.quarantined - before.quarantined;
         for (counts, sign) in [(before, -1), (now, 1)] {
             counts.unmigrated.iter().for_each(|(v, n)| *state.unmigrated.entry(*v).or_default() += sign * n);
         }
@@ -113,6 +120,7 @@ impl Meter {
             records_in: self.records_in.load(Relaxed),
             records_out: self.records_out.load(Relaxed),
             late: self.late.load(Relaxed),
+            passed_over: self.passed_over.load(Relaxed),
             busy_ns: self.busy_ns.load(Relaxed),
             held_ns: self.held_ns.load(Relaxed),
             states: self.states.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -128,12 +136,14 @@ impl Reading {
         self.records_in += other.records_in;
         self.records_out += other.records_out;
         self.late += other.late;
+        self.passed_over += other.passed_over;
         self.busy_ns += other.busy_ns;
         self.held_ns += other.held_ns;
         for (name, theirs) in &other.states {
             let state = self.states.entry(name.clone()).or_default();
             state.entries += theirs.entries;
             state.untouched += theirs.untouched;
+            state.quarantined += theirs.quarantined;
             theirs.unmigrated.iter().for_each(|(v, n)| *state.unmigrated.entry(*v).or_default() += n);
         }
         self.watermark_ms = self.watermark_ms.zip(other.watermark_ms).map(|(a, b)| a.min(b));
@@ -159,14 +169,16 @@ mod tests {
     #[test]
     fn readings_of_two_processes_add_up_and_the_one_that_is_behind_holds_the_watermark_back() {
         let reading = |records_in, entries, watermark_ms| {
-            let state = StateReading { entries, untouched: 2, unmigrated: BTreeMap::from([(1, 1)]) };
+            let unmigrated = BTreeMap::from([(1, 1)]);
+            let state = StateReading { entries, untouched: 2, unmigrated, quarantined: 2 };
             let states = BTreeMap::from([("count".to_owned(), state)]);
             Reading { records_in, states, watermark_ms: Some(watermark_ms), ..Reading::default() }
         };
         let mut one = reading(1, -2, 9);
         one.add(&reading(4, 5, 7));
         assert_eq!((one.records_in, one.watermark_ms), (5, Some(7)));
-        let sum = StateReading { entries: 3, untouched: 4, unmigrated: BTreeMap::from([(1, 2)]) };
+        let unmigrated = BTreeMap::from([(1, 2)]);
+        let sum = StateReading { entries: 3, untouched: 4, unmigrated, quarantined: 4 };
         assert_eq!(one.states["count"], sum);
         one.add(&Reading::default());
         assert_eq!(one.watermark_ms, None);

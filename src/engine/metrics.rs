@@ -98,6 +98,12 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
         "Records that came too late for their window since the attempt began.",
     )
     .write(&mut text, by_operator(|o| o.late_records));
+    metric(
+        "pitlane_passed_over_records_total",
+        COUNTER,
+        "Records of keys in quarantine that were passed over since the attempt began.",
+    )
+    .write(&mut text, by_operator(|o| o.passed_over_records));
     let seconds_by_operator = |value: fn(&crate::control::OperatorStatus) -> u64| {
         by_operator(value).map(|(labels, ms)| (labels, ms / 1000.0))
     };
@@ -139,6 +145,12 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
     .write(&mut text, by_state(|s| s.untouched));
     metric("pitlane_state_unmigrated_entries", GAUGE, "Entries that still wait for their migration.")
         .write(&mut text, by_state(|s| s.unmigrated_entries()));
+    metric(
+        "pitlane_state_quarantined_entries",
+        GAUGE,
+        "Entries in quarantine, because a migration failed for them.",
+    )
+    .write(&mut text, by_state(|s| s.quarantined));
     text
 }
 
@@ -230,10 +242,10 @@ mod tests {
             ]}],
             "operators": [{
                 "uid": "carriers", "kind": "reduce", "records_in": 5, "records_out": 4,
-                "late_records": 2, "busy_ms": 1500, "watermark_ms": 7_000,
+                "late_records": 2, "passed_over_records": 8, "busy_ms": 1500, "watermark_ms": 7_000,
                 "states": [{
                     "name": "accumulator", "schema_version": 2, "entries": 9, "untouched": 4,
-                    "unmigrated": [{"schema_version": 1, "entries": 3}],
+                    "unmigrated": [{"schema_version": 1, "entries": 3}], "quarantined": 2,
                 }],
             }],
         }))
@@ -244,6 +256,8 @@ mod tests {
             "pitlane_records_in_total{job=\"fl\\\"ights\",uid=\"carriers\"} 5",
             "pitlane_state_unmigrated_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 3",
             "pitlane_state_untouched_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 4",
+            "pitlane_state_quarantined_entries{job=\"fl\\\"ights\",uid=\"carriers\",state=\"accumulator\"} 2",
+            "pitlane_passed_over_records_total{job=\"fl\\\"ights\",uid=\"carriers\"} 8",
             "pitlane_workers{job=\"fl\\\"ights\"} 3",
             "pitlane_restarts_total{job=\"fl\\\"ights\"} 3",
             "pitlane_checkpoints_failed_total{job=\"fl\\\"ights\"} 2",

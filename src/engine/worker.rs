@@ -40,6 +40,7 @@ pub(crate) struct Attempt {
     pub(crate) restore: Option<Savepoint>,
     pub(crate) start_epoch: u64,
     pub(crate) is_incremental: bool,
+    pub(crate) quarantines: bool,
     pub(crate) credits: Arc<Credits>,
     pub(crate) meters: Arc<Vec<Meter>>,
     pub(crate) background: Arc<Background>,
@@ -166,6 +167,7 @@ fn build(worker: &mut Worker, attempt: &Attempt, shared: &Rc<Shared>) -> Result<
                 clock: &attempt.clock,
                 watermark_ms,
                 is_incremental: attempt.is_incremental,
+                quarantines: attempt.quarantines,
             };
             ordinal += usize::from(node.role.has_part());
             let wiring = Wiring {

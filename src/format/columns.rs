@@ -3,7 +3,7 @@
 use super::settings::parquet_schema;
 use crate::error::{Error, Result};
 use crate::model::{DataType, KeyGroup, MaxParallelism, StateKind, arrow_field};
-use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType as ArrowType, Field, Fields, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,6 +21,9 @@ const IDX_ID: i32 = 5;
 /// The field id of the column `touched_ms`.
 const TOUCHED_ID: i32 = 6;
 
+/// The field id of the column `reason`.
+const REASON_ID: i32 = 7;
+
 /// What the rows of a state file are: the types of its columns, and how keys spread over key groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateColumns {
@@ -34,12 +37,15 @@ pub struct StateColumns {
     pub max_parallelism: MaxParallelism,
     /// Whether each row says when it was last touched (clause EX-1).
     pub touched: bool,
+    /// Whether each row says why it is in quarantine (clause QU-1).
+    pub quarantined: bool,
 }
 
 impl StateColumns {
     /// Returns the Arrow schema of the batches that such a file takes and gives.
     ///
-    /// Keyed state: `kg` (UInt16, field id 1), `key` (2), `value` (4), and `touched_ms` (Int64, 6) if there is one.
+    /// Keyed state: `kg` (UInt16, field id 1), `key` (2), `value` (4), `touched_ms` (Int64, 6) and
+    /// `reason` (Utf8, 7) if there are any.
     /// List: `idx` (UInt32, 5), `value` (4).
     pub fn arrow_schema(&self) -> SchemaRef {
         let plain = |name: &str, data_type, id: i32| {
@@ -59,18 +65,31 @@ impl StateColumns {
         if self.touched {
             fields.push(plain("touched_ms", ArrowType::Int64, TOUCHED_ID));
         }
+        if self.quarantined {
+            fields.push(plain("reason", ArrowType::Utf8, REASON_ID));
+        }
         Arc::new(Schema::new(fields))
     }
 
     /// Returns the columns of the tombstones of such a state: its keys, with values of type `unit`.
     #[must_use]
     pub fn of_tombstones(&self) -> Self {
-        Self { value: DataType::Unit, touched: false, ..self.clone() }
+        Self { value: DataType::Unit, touched: false, quarantined: false, ..self.clone() }
     }
 
     /// Returns the position of the column with the values.
     pub fn value_index(&self) -> usize {
         if self.kind.is_keyed() && self.key.is_some() { 2 } else { 1 }
+    }
+
+    /// Returns how many columns lie behind the values.
+    pub fn behind_values(&self) -> usize {
+        usize::from(self.touched) + usize::from(self.quarantined)
+    }
+
+    /// Returns the columns from that of the values on, which go with a key wherever it goes.
+    pub(crate) fn packed_fields(&self) -> Fields {
+        self.arrow_schema().fields().iter().skip(self.value_index()).cloned().collect()
     }
 
     /// Returns the key group of a row, by the canonical encoding of its key.

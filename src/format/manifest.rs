@@ -20,11 +20,14 @@ pub(super) const MIXED_SCHEMAS: &str = "mixed-schemas";
 /// A feature for states in layers.
 pub(super) const LAYERS: &str = "layers";
 
+/// A feature for rows in quarantine.
+pub(super) const QUARANTINE: &str = "quarantine";
+
 /// A feature for files that lie in the directory of another checkpoint.
 pub(super) const SHARED_FILES: &str = "shared-files";
 
 /// The features that this program can read.
-const KNOWN_FEATURES: [&str; 3] = [LAYERS, MIXED_SCHEMAS, SHARED_FILES];
+const KNOWN_FEATURES: [&str; 4] = [LAYERS, MIXED_SCHEMAS, QUARANTINE, SHARED_FILES];
 
 /// The member with the hash over all others.
 const ROOT: &str = "root";

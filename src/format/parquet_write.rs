@@ -220,6 +220,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             base: None,
             layer: 0,
             touched: self.columns.touched,
+            quarantined: self.columns.quarantined,
             size_bytes: seen.size_bytes,
             sha256: seen.sha256,
             tail_bytes: seen.tail_bytes,

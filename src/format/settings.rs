@@ -92,9 +92,7 @@ fn tag_leaves(columns: &StateColumns) -> Vec<bool> {
         add_leaves(key, &mut leaves);
     }
     add_leaves(&columns.value, &mut leaves);
-    if columns.touched {
-        leaves.push(false);
-    }
+    leaves.extend(std::iter::repeat_n(false, columns.behind_values()));
     leaves
 }
 
@@ -133,6 +131,7 @@ mod tests {
             value,
             max_parallelism: MaxParallelism::DEFAULT,
             touched: true,
+            quarantined: true,
         }
     }
 

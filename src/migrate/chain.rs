@@ -16,6 +16,7 @@ use arrow::array::ArrayRef;
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The type `S` that a job works with today, and the migrations that lead to it from older ones.
@@ -96,7 +97,14 @@ impl<S: State> Chain<S> {
         for (i, step) in self.inner.steps.iter().enumerate() {
             let StepDescription { name, from, to, .. } = step.describe();
             if from.version >= to {
-                return broken(format!("`{name}` leads from version {} to {to}", from.version));
+                let from = from.version;
+                let advice = format!(
+                    "a type without `#[state(version = ..)]`, such as a number or a tuple, counts as version 1: say \
+                     `const TO: u32 = {};` in the migration",
+                    from.0 + 1
+                );
+                let advice = if to.0 == 1 { format!("; {advice}") } else { String::new() };
+                return broken(format!("`{name}` leads from version {from} to {to}{advice}"));
             }
             let next = self.inner.steps.get(i + 1);
             let (schema, taken, taker) = next.map_or_else(
@@ -315,6 +323,13 @@ pub struct StepFailure {
     pub source: BoxError,
 }
 
+/// Says what happened, without the key and the value.
+impl fmt::Display for StepFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "migration from version {} to {} failed: {}", self.from, self.to, self.source)
+    }
+}
+
 impl StepFailure {
     /// Says which state and which key it is about: the error that the job stops with.
     pub fn into_error(self, uid: OperatorUid, state: StateName, key: &Value) -> Error {
@@ -329,6 +344,15 @@ pub(super) struct Failed {
     pub(super) from: SchemaVersion,
     pub(super) to: SchemaVersion,
     pub(super) source: BoxError,
+}
+
+/// Runs a user's migration, to whose caller a panic is a failure like any other: it knows the key and the value.
+fn caught<T>(run: impl FnOnce() -> Result<T, BoxError>) -> Result<T, BoxError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(text.map_or_else(|| "it panicked".into(), |text| format!("it panicked: {text}").into()))
+    })
 }
 
 /// A migration in a chain whose inner types only it knows; it hands on to the next, so that a value passes
@@ -389,11 +413,8 @@ impl<S: State, M: Migration> Step<S> for M {
     fn run(&self, old: &mut dyn Any, key: &Value, rest: &[Arc<dyn Step<S>>]) -> Result<Option<S>, Failed> {
         let old = old.downcast_mut::<Option<M::From>>().and_then(Option::take);
         let old = old.expect("`check` has compared the types of neighbouring steps");
-        let made = self.migrate(key, old).map_err(|source| Failed {
-            from: SchemaVersion(M::FROM),
-            to: SchemaVersion(M::TO),
-            source,
-        })?;
+        let (from, to) = (SchemaVersion(M::FROM), SchemaVersion(M::TO));
+        let made = caught(|| self.migrate(key, old)).map_err(|source| Failed { from, to, source })?;
         let mut made = Some(match made {
             None => return Ok(None),
             Some(made) => made,
@@ -415,7 +436,7 @@ impl<S: State, M: Migration> Step<S> for M {
         let new = new.downcast_mut::<Option<M::To>>().and_then(Option::take);
         let new = new.expect("`check` has compared the types of neighbouring steps");
         let (from, to) = (SchemaVersion(M::TO), SchemaVersion(M::FROM));
-        let made = self.down(key, new).map_err(|source| Failed { from, to, source })?;
+        let made = caught(|| self.down(key, new)).map_err(|source| Failed { from, to, source })?;
         Ok(made.map(|made| Box::new(Some(made)) as Box<dyn Any>))
     }
 

@@ -4,7 +4,7 @@ use super::back::{Back, NoWayBack};
 use super::chain::{Chain, Route, StepFailure};
 use super::route::RouteError;
 use crate::error::BoxError;
-use crate::model::{ColumnMismatch, DataType, Evolution, Schema, SchemaVersion, Value, value_at};
+use crate::model::{ColumnMismatch, DataType, Evolution, Facts, Schema, SchemaVersion, Value, value_at};
 use crate::state::{Build as _, State};
 use arrow::array::{Array as _, ArrayRef, BooleanArray};
 use arrow::buffer::BooleanBuffer;
@@ -19,6 +19,20 @@ pub trait MapValues: Send + Sync + fmt::Debug {
     ///
     /// The first row whose value has no new one.
     fn map(&self, keys: Option<&ArrayRef>, values: &ArrayRef) -> Result<Mapped, MapFailure>;
+
+    /// Makes the new values of those rows that have one, and adds the others to `failed`, in order, with the reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map), where a row that fails is not one that can do without a new value.
+    fn map_some(
+        &self,
+        keys: Option<&ArrayRef>,
+        values: &ArrayRef,
+        _failed: &mut Vec<(usize, String)>,
+    ) -> Result<Mapped, MapFailure> {
+        self.map(keys, values)
+    }
 }
 
 /// New values.
@@ -57,8 +71,14 @@ pub(crate) enum CodeRoute {
 
 /// The chain of a state, without its type.
 pub(crate) trait StateCode: Send + Sync {
-    /// Decides how values of a stored schema become current ones; `key` is the type of the keys.
-    fn route(&self, stored: &Schema, key: Option<&DataType>) -> Result<CodeRoute, RouteError>;
+    /// Decides how values of a stored schema become current ones; `facts` are of these values, and `key` is the type of
+    /// the keys.
+    fn route(
+        &self,
+        stored: &Schema,
+        facts: &dyn Facts,
+        key: Option<&DataType>,
+    ) -> Result<CodeRoute, RouteError>;
 
     /// Decides how values of a stored schema become those of an older version.
     fn back(&self, stored: &Schema, to: SchemaVersion, key: Option<&DataType>) -> Result<Back, NoWayBack>;
@@ -82,8 +102,13 @@ impl PartialEq for Code {
 }
 
 impl<S: State> StateCode for Chain<S> {
-    fn route(&self, stored: &Schema, key: Option<&DataType>) -> Result<CodeRoute, RouteError> {
-        let route = Self::route(self, stored)?;
+    fn route(
+        &self,
+        stored: &Schema,
+        facts: &dyn Facts,
+        key: Option<&DataType>,
+    ) -> Result<CodeRoute, RouteError> {
+        let route = self.route_with(stored, facts)?;
         Ok(match route.by_rules_alone() {
             Some(evolution) => CodeRoute::Rules(evolution.clone()),
             None => CodeRoute::Code(Arc::new(ByRoute { route, key: key.cloned() })),
@@ -109,6 +134,27 @@ impl<S> fmt::Debug for ByRoute<S> {
 
 impl<S: State> MapValues for ByRoute<S> {
     fn map(&self, keys: Option<&ArrayRef>, values: &ArrayRef) -> Result<Mapped, MapFailure> {
+        self.rows(keys, values, None)
+    }
+
+    fn map_some(
+        &self,
+        keys: Option<&ArrayRef>,
+        values: &ArrayRef,
+        failed: &mut Vec<(usize, String)>,
+    ) -> Result<Mapped, MapFailure> {
+        self.rows(keys, values, Some(failed))
+    }
+}
+
+impl<S: State> ByRoute<S> {
+    /// Makes the new values; a row that has none goes to `failed` if that is there, and is a failure otherwise.
+    fn rows(
+        &self,
+        keys: Option<&ArrayRef>,
+        values: &ArrayRef,
+        mut failed: Option<&mut Vec<(usize, String)>>,
+    ) -> Result<Mapped, MapFailure> {
         let old = self.route.open(values).map_err(MapFailure::Columns)?;
         let mut new = S::Builder::default();
         let mut dropped = Vec::new();
@@ -117,9 +163,16 @@ impl<S: State> MapValues for ByRoute<S> {
                 (Some(keys), Some(key)) => value_at(keys, key, row).unwrap_or(Value::Unit),
                 _ => Value::Unit,
             };
-            let value = old.read(row, &key).map_err(|StepFailure { from, to, source, .. }| {
-                MapFailure::Row { row, versions: Some((from, to)), source }
-            })?;
+            let value = match (old.read(row, &key), &mut failed) {
+                (Ok(value), _) => value,
+                (Err(failure), Some(failed)) => {
+                    failed.push((row, failure.to_string()));
+                    None
+                }
+                (Err(StepFailure { from, to, source, .. }), None) => {
+                    return Err(MapFailure::Row { row, versions: Some((from, to)), source });
+                }
+            };
             match value {
                 None => dropped.push(row),
                 Some(value) => new.append(&value).map_err(|unstorable| MapFailure::Row {

@@ -18,9 +18,10 @@ use crate::model::{
 };
 use crate::savepoint::StateFile;
 use crate::state::{Key, Read as _, State};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int64Type, UInt16Type};
+use arrow::error::ArrowError;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,6 +40,12 @@ pub struct Untouched<K: Key, S: State> {
     unmigrated: u64,
     /// How many were taken.
     taken: u64,
+    /// Whether rows that a migration fails for are set aside.
+    sets_aside: bool,
+    /// How many were.
+    failed: u64,
+    /// The key of the last one, until somebody asks.
+    failed_key: Option<K>,
 }
 
 struct OldFile<K: Key, S: State> {
@@ -63,6 +70,8 @@ struct OldRowGroup<K: Key, S: State> {
     handed_out: bool,
     /// Marks the rows that the heap has taken over.
     taken: Arc<Taken>,
+    /// Marks the rows that a migration failed for, and what it said.
+    failed: Arc<Failed>,
     /// No row before this one is left.
     swept: usize,
     loaded: Option<Loaded<K, S>>,
@@ -89,6 +98,13 @@ pub struct Swept<K, S> {
     pub is_handed_out: bool,
 }
 
+/// Rows of a row group that a migration failed for: they stay where they are, with the reason.
+#[derive(Clone, Debug, Default)]
+struct Failed {
+    rows: Taken,
+    reasons: BTreeMap<usize, String>,
+}
+
 /// Rows of a row group that are no longer the current value of their key.
 #[derive(Clone, Debug, Default)]
 struct Taken {
@@ -101,11 +117,14 @@ impl Taken {
         self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
-    /// Returns the first row below `rows` that is not in here, if all before `from` are.
-    fn first_missing(&self, from: usize, rows: usize) -> Option<usize> {
-        let words = self.bits.iter().skip(from / 64);
-        let full = from / 64 + words.take_while(|word| **word == u64::MAX).count();
-        let first = full * 64 + self.bits.get(full).map_or(0, |word| word.trailing_ones() as usize);
+    /// Returns the first row below `rows` that is neither in here nor in `other`, if all before `from` are.
+    fn first_missing(&self, other: &Self, from: usize, rows: usize) -> Option<usize> {
+        let word = |index: usize| {
+            let of = |bits: &[u64]| bits.get(index).copied().unwrap_or_default();
+            of(&self.bits) | of(&other.bits)
+        };
+        let full = (from / 64..rows.div_ceil(64)).find(|index| word(*index) != u64::MAX)?;
+        let first = full * 64 + word(full).trailing_ones() as usize;
         (first < rows).then_some(first)
     }
 
@@ -118,10 +137,33 @@ impl Taken {
     }
 }
 
+impl Failed {
+    /// Puts what migrations have said in place of the reasons that the rows of a row group have, if they have some.
+    fn over(&self, stored: Option<&ArrayRef>, rows: usize) -> Option<ArrayRef> {
+        if self.reasons.is_empty() {
+            return stored.cloned();
+        }
+        let stored = stored.and_then(|stored| stored.as_string_opt::<i32>());
+        let reason = |row: usize| match self.reasons.get(&row) {
+            Some(reason) => reason.as_str(),
+            None => stored.map_or("", |stored| stored.value(row)),
+        };
+        Some(Arc::new(StringArray::from_iter_values((0..rows).map(reason))))
+    }
+}
+
 impl<K: Key, S: State> Untouched<K, S> {
     /// Makes the untouched part of a state that is new to the savepoint: none.
     pub fn none(uid: OperatorUid, state: StateName, held: KeyGroupRange) -> Self {
-        Self { uid, state, held, files: Vec::new(), remaining: 0, unmigrated: 0, taken: 0 }
+        let (remaining, unmigrated, taken, failed) = Default::default();
+        let (sets_aside, failed_key) = (false, None);
+        Self { uid, state, held, files: Vec::new(), remaining, unmigrated, taken, sets_aside, failed, failed_key }
+    }
+
+    /// Sets rows aside that a migration fails for from now on: the failure is still an error, and the row stays as it is,
+    /// with the reason, and is in quarantine in every image (clauses QU-1 to QU-4).
+    pub fn set_failing_aside(&mut self) {
+        self.sets_aside = true;
     }
 
     /// Adds a state file that lies at `path`, and whose values take `route` to the type of the job.
@@ -143,6 +185,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                     first_time,
                     handed_out: false,
                     taken: Arc::default(),
+                    failed: Arc::default(),
                     swept: 0,
                     loaded: None,
                 })
@@ -166,6 +209,28 @@ impl<K: Key, S: State> Untouched<K, S> {
         self.taken
     }
 
+    /// Returns how many rows a migration has failed for so far, each counted once.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Returns the key of the row that was set aside last, once.
+    pub fn take_failed_key(&mut self) -> Option<K> {
+        self.failed_key.take()
+    }
+
+    /// Returns how many rows are in quarantine: those that the savepoint has there, and those that were set aside since.
+    pub fn quarantined(&self) -> u64 {
+        let of_file = |file: &OldFile<K, S>| match file.is_quarantined() {
+            true => file.remaining,
+            false => file.groups.iter().map(|group| group.failed.reasons.len() as u64).sum(),
+        };
+        if self.failed == 0 && !self.files.iter().any(OldFile::is_quarantined) {
+            return 0;
+        }
+        self.files.iter().map(of_file).sum()
+    }
+
     /// Returns how many of them have another schema than the job works with.
     pub fn unmigrated(&self) -> u64 {
         self.unmigrated
@@ -180,16 +245,17 @@ impl<K: Key, S: State> Untouched<K, S> {
         rows
     }
 
-    /// Returns how many rows a sweep of these has before it, as far as is known.
+    /// Returns how many rows a sweep of these has before it, as far as is known; those that were set aside are not.
     pub fn left(&self, rows: SweptRows) -> u64 {
-        match rows {
+        let all = match rows {
             SweptRows::Old => self.unmigrated,
             SweptRows::All => self.remaining,
-        }
+        };
+        all.saturating_sub(self.failed)
     }
 
     /// Takes a row out that nobody has asked for, migrated, unless it is not `wanted` for the time when it was last
-    /// touched; `None` if there is none left of these.
+    /// touched; `None` if there is none left of these but those that were set aside.
     ///
     /// # Errors
     ///
@@ -199,23 +265,33 @@ impl<K: Key, S: State> Untouched<K, S> {
         rows: SweptRows,
         wanted: impl FnOnce(Option<i64>) -> bool,
     ) -> Result<Option<Swept<K, S>>> {
+        let (mut at, mut index) = (0, 0);
         loop {
             self.files.retain(|file| !file.groups.is_empty());
             let is_swept = |file: &OldFile<K, S>| rows == SweptRows::All || !file.route.is_identity();
-            let Some(at) = self.files.iter().position(is_swept) else { return Ok(None) };
-            self.load(at, 0)?;
+            let Some(found) = self.files.get(at) else { return Ok(None) };
+            if !is_swept(found) || index >= found.groups.len() {
+                (at, index) = (at + 1, 0);
+                continue;
+            }
+            self.load(at, index)?;
             let OldFile { file, route, groups, .. } = &mut self.files[at];
-            let old = &mut groups[0];
+            let old = &mut groups[index];
             let count = file.row_groups()[old.index].rows;
             // Rows before the first that is left were taken in this order, or are not looked at again.
-            let (Some(loaded), Some(row)) = (&old.loaded, old.taken.first_missing(old.swept, count)) else {
-                groups.remove(0);
+            let first = old.taken.first_missing(&old.failed.rows, old.swept, count);
+            let (Some(loaded), Some(row)) = (&old.loaded, first) else {
+                match old.taken.count == count {
+                    true => drop(groups.remove(index)),
+                    // What was set aside stays here.
+                    false => index += 1,
+                }
                 continue;
             };
             old.swept = row;
             let key = loaded.keys.read(row);
             let (is_handed_out, is_same) = (old.handed_out, route.is_identity());
-            let value = self.take_row((at, 0), row, wanted)?;
+            let value = self.take_row((at, index), row, wanted)?;
             return Ok(Some(Swept { key, value, is_same, is_handed_out }));
         }
     }
@@ -271,8 +347,21 @@ impl<K: Key, S: State> Untouched<K, S> {
         let touched_ms = loaded.touched_ms.as_ref().map(|touched_ms| touched_ms.value(row));
         let migrated = if wanted(touched_ms) {
             let key = || value_at(loaded.rows.column(1), &K::data_type(), row).unwrap_or(Value::Unit);
-            let migrated = loaded.values.read(row, &key);
-            migrated.map_err(|failure| failure.into_error(self.uid.clone(), self.state.clone(), &key()))?
+            match loaded.values.read(row, &key) {
+                Ok(migrated) => migrated,
+                Err(failure) => {
+                    if self.sets_aside {
+                        let failed = Arc::make_mut(&mut old.failed);
+                        let is_new = failed.reasons.insert(row, failure.to_string()).is_none();
+                        if is_new {
+                            failed.rows.insert(row);
+                            self.failed += 1;
+                        }
+                        self.failed_key = Some(loaded.keys.read(row));
+                    }
+                    return Err(failure.into_error(self.uid.clone(), self.state.clone(), &key()));
+                }
+            }
         } else {
             None
         };
@@ -333,6 +422,15 @@ impl<K: Key, S: State> Untouched<K, S> {
 
     /// Returns the rows that are untouched now, to be read elsewhere while this goes on.
     pub fn image(&self) -> UntouchedImage {
+        self.image_of(|_| true, false)
+    }
+
+    /// Returns those that were set aside since the job started, and no others.
+    pub fn image_of_failed(&self) -> UntouchedImage {
+        self.image_of(|group| !group.failed.reasons.is_empty(), true)
+    }
+
+    fn image_of(&self, is_in: impl Fn(&OldRowGroup<K, S>) -> bool, only_failed: bool) -> UntouchedImage {
         let file = |f: &OldFile<K, S>| ImageFile {
             file: f.file.clone(),
             path: f.path.clone(),
@@ -340,20 +438,25 @@ impl<K: Key, S: State> Untouched<K, S> {
             groups: f
                 .groups
                 .iter()
-                .filter(|g| f.row_count(g) > 0)
+                .filter(|g| f.row_count(g) > 0 && is_in(g))
                 .map(|g| ImageRowGroup {
                     index: g.index,
                     span: g.span,
                     taken: Arc::clone(&g.taken),
+                    failed: Arc::clone(&g.failed),
                     rows: g.loaded.as_ref().map(|l| l.rows.clone()),
                 })
                 .collect(),
         };
-        UntouchedImage { files: self.files.iter().map(file).collect() }
+        UntouchedImage { files: self.files.iter().map(file).collect(), only_failed }
     }
 }
 
 impl<K: Key, S: State> OldFile<K, S> {
+    fn is_quarantined(&self) -> bool {
+        self.file.columns().quarantined
+    }
+
     fn row_count(&self, group: &OldRowGroup<K, S>) -> usize {
         self.file.row_groups()[group.index].rows - group.taken.count
     }
@@ -435,12 +538,16 @@ pub struct UntouchedRows {
     pub values: ArrayRef,
     /// When each was last touched, in milliseconds, if the file says it.
     pub touched_ms: Option<ArrayRef>,
+    /// Why each is in quarantine, if they are.
+    pub reasons: Option<ArrayRef>,
 }
 
 /// The rows of a state that were untouched at one moment.
 #[derive(Debug, Default)]
 pub struct UntouchedImage {
     files: Vec<ImageFile>,
+    /// Whether it has those rows alone that were set aside.
+    only_failed: bool,
 }
 
 #[derive(Debug)]
@@ -456,6 +563,7 @@ struct ImageRowGroup {
     index: usize,
     span: KeyGroupRange,
     taken: Arc<Taken>,
+    failed: Arc<Failed>,
     rows: Option<RecordBatch>,
 }
 
@@ -496,27 +604,52 @@ impl UntouchedImage {
                 if range.is_empty() {
                     continue;
                 }
-                let kept = BooleanBuffer::collect_bool(range.len(), |i| !old.taken.contains(range.start + i));
-                let all_kept = kept.count_set_bits() == range.len();
-                let kept = BooleanArray::new(kept, None);
-                let column = |index: usize| -> Result<ArrayRef> {
-                    let slice = rows.column(index).slice(range.start, range.len());
-                    if all_kept {
-                        return Ok(slice);
-                    }
-                    arrow::compute::filter(&slice, &kept).map_err(|e| Error::Parquet {
+                let is_here = |row: usize| !old.taken.contains(row);
+                let has_failed = |row: usize| old.failed.rows.contains(row);
+                let piece = |is_in: &dyn Fn(usize) -> bool, reasons: Option<&ArrayRef>| {
+                    let rows = UntouchedRows::of(&file.schema, (rows, reasons), range.clone(), is_in);
+                    rows.map_err(|e| Error::Parquet {
                         action: "filter",
                         path: file.path.clone(),
                         source: e.into(),
                     })
                 };
-                let (keys, values) = (column(1)?, column(2)?);
-                let touched_ms = touched_of(rows).map(|_| column(3)).transpose()?;
-                if !keys.is_empty() {
-                    pieces.push(UntouchedRows { schema: file.schema.clone(), keys, values, touched_ms });
+                let reasons = old.failed.over(rows.column_by_name("reason"), rows.num_rows());
+                if file.file.columns().quarantined && !self.only_failed {
+                    pieces.push(piece(&is_here, reasons.as_ref())?);
+                    continue;
+                }
+                if !self.only_failed {
+                    pieces.push(piece(&|row| is_here(row) && !has_failed(row), None)?);
+                }
+                if !old.failed.reasons.is_empty() {
+                    pieces.push(piece(&|row| is_here(row) && has_failed(row), reasons.as_ref())?);
                 }
             }
         }
+        pieces.retain(|piece: &UntouchedRows| !piece.keys.is_empty());
         Ok(pieces)
+    }
+}
+
+impl UntouchedRows {
+    /// Takes some rows out of a range of a row group, with the reasons why they are in quarantine if they are.
+    fn of(
+        schema: &Schema,
+        (rows, reasons): (&RecordBatch, Option<&ArrayRef>),
+        range: Range<usize>,
+        is_in: &dyn Fn(usize) -> bool,
+    ) -> std::result::Result<Self, ArrowError> {
+        let kept = BooleanBuffer::collect_bool(range.len(), |i| is_in(range.start + i));
+        let all_kept = kept.count_set_bits() == range.len();
+        let kept = BooleanArray::new(kept, None);
+        let column = |array: &ArrayRef| -> std::result::Result<ArrayRef, ArrowError> {
+            let slice = array.slice(range.start, range.len());
+            if all_kept { Ok(slice) } else { arrow::compute::filter(&slice, &kept) }
+        };
+        let touched_ms = rows.column_by_name("touched_ms").map(column).transpose()?;
+        let (keys, values) = (column(rows.column(1))?, column(rows.column(2))?);
+        let reasons = reasons.map(column).transpose()?;
+        Ok(Self { schema: schema.clone(), keys, values, touched_ms, reasons })
     }
 }

@@ -9,6 +9,7 @@ mod chain;
 mod code;
 mod description;
 mod facts;
+mod history;
 mod insert;
 mod laws;
 pub mod lazy;
@@ -23,18 +24,20 @@ mod rows;
 mod status;
 #[cfg(test)]
 mod tests;
+mod way_back;
 
 pub use chain::{Chain, OldValues, Route, StepFailure};
 pub(crate) use code::CodeRoute;
 pub use code::{Code, MapFailure, MapValues, Mapped};
 pub use description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 pub use facts::StoredFacts;
+pub use history::{StateHistory, VersionHistory, VersionPoint, version_history};
 pub use insert::KeyedRows;
 pub use laws::{BrokenLaw, Law, Laws, laws};
 pub(crate) use lineage::records_ahead;
 pub use lineage::{ChangedMigration, changed_migrations, lineage};
 pub use plan::{
-    OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way, plan, plan_savepoint,
+    Cost, OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way, plan, plan_savepoint,
 };
 pub use project::project;
 pub(crate) use project::{assemble, entries_of, list_of, parts_of, repeated, unlike};
@@ -46,6 +49,7 @@ pub use retire::{Left, OldVersion, Retirement, retire};
 pub use route::{RouteDecision, RouteError, route_over, route_with};
 pub use rows::{Elements, Rows};
 pub use status::{MigrationStatus, StateStatus, VersionRows, status};
+pub use way_back::{Back, StateBack, WayBack};
 
 use crate::error::BoxError;
 use crate::model::Value;

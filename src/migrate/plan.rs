@@ -8,6 +8,7 @@ use super::facts::StoredFacts;
 use super::lineage::{ChangedMigration, changed_migrations};
 use super::rename::{Rename, adopt};
 use super::route::{RouteDecision, RouteError, route_with};
+use super::way_back::{WayBack, way_back};
 use crate::error::{Error, JobProblem, Result};
 use crate::model::{
     Change, ChangeKind, Facts, JobName, Manifest, MaxParallelism, Mismatch, NoFacts, OperatorEntry,
@@ -36,6 +37,8 @@ pub struct Plan {
     pub renamed: Vec<Rename>,
     /// Migrations that were changed after state of the savepoint had gone through them.
     pub changed_migrations: Vec<ChangedMigration>,
+    /// How the release that wrote the savepoint could go on from what the job will have written.
+    pub way_back: WayBack,
 }
 
 /// What would become of the state of one operator.
@@ -79,6 +82,8 @@ pub enum Outcome {
         to: SchemaVersion,
         /// Each schema that rows are stored with, oldest first.
         schemas: Vec<SchemaPlan>,
+        /// How many of the rows are in quarantine: a migration failed for them, and is tried again.
+        quarantined: u64,
     },
     /// Its keys or its kind changed, which no rule and no migration leads over.
     Refused {
@@ -106,6 +111,8 @@ pub struct SchemaPlan {
     pub from: SchemaVersion,
     /// The number of rows.
     pub rows: u64,
+    /// The size of their files.
+    pub size_bytes: u64,
     /// How they become values of the job's type.
     pub way: Way,
 }
@@ -223,6 +230,7 @@ fn plan_renamed(
         operators,
         renamed,
         changed_migrations: changed_migrations(manifest, job),
+        way_back: way_back(manifest, job),
     }
 }
 
@@ -285,20 +293,21 @@ fn claimed(uid: &OperatorUid, stored: &StateEntry, state: &StateDescription, kno
         .iter()
         .enumerate()
         .filter_map(|(index, schema)| {
-            let files = stored.files.iter().filter(|file| file.schema == index);
-            let rows = files.map(|file| file.rows).sum();
+            let files = || stored.files.iter().filter(|file| file.schema == index);
+            let rows = files().map(|file| file.rows).sum();
+            let size_bytes = files().map(|file| file.size_bytes).sum();
             // A schema without rows asks for nothing: a release that knows no more of it may start.
             (rows > 0).then(|| {
                 let facts = known(uid, &state.name, index);
                 let facts = facts.as_ref().map_or(&NoFacts as &dyn Facts, |facts| facts);
                 let decided = route_with(&stages, schema, facts);
                 let way = decided.map_or_else(Way::Refused, |decision| way(decision, state, schema.version));
-                SchemaPlan { from: schema.version, rows, way }
+                SchemaPlan { from: schema.version, rows, size_bytes, way }
             })
         })
         .collect();
     schemas.sort_by_key(|schema| schema.from);
-    Outcome::Stored { to: state.schema.version, schemas }
+    Outcome::Stored { to: state.schema.version, schemas, quarantined: stored.quarantined_rows() }
 }
 
 fn way(decision: RouteDecision, state: &StateDescription, from: SchemaVersion) -> Way {
@@ -427,7 +436,43 @@ impl OperatorPlan {
     }
 }
 
+/// What one row costs that goes through a migration, in nanoseconds of CPU time: with its key's first touch, and
+/// offline. Measured, and said with the machine, in docs/benchmarks.md; rows that are large cost more.
+pub(super) const FIRST_TOUCH_NS: u64 = 1_000;
+/// As [`FIRST_TOUCH_NS`], by `./job migrate`.
+pub(super) const OFFLINE_NS: u64 = 489;
+
+/// What it takes to migrate all that a job has code for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The rows that go through code.
+    pub rows: u64,
+    /// The size of their files, which are read.
+    pub size_bytes: u64,
+    /// About the CPU time if each is migrated when its key is first touched, in nanoseconds.
+    pub first_touch_ns: u64,
+    /// About the CPU time if all are migrated offline, in nanoseconds.
+    pub offline_ns: u64,
+}
+
 impl Plan {
+    /// Returns about what it takes to migrate the rows that go through code.
+    pub fn cost(&self) -> Cost {
+        let outcomes = self.operators.iter().flat_map(|o| o.states.iter().map(|state| &state.outcome));
+        let schemas = outcomes.flat_map(|outcome| match outcome {
+            Outcome::Stored { schemas, .. } => schemas.as_slice(),
+            _ => &[],
+        });
+        let mut cost = Cost::default();
+        for schema in schemas.filter(|schema| matches!(schema.way, Way::Migrate { .. })) {
+            cost.rows += schema.rows;
+            cost.size_bytes += schema.size_bytes;
+        }
+        cost.first_touch_ns = cost.rows.saturating_mul(FIRST_TOUCH_NS);
+        cost.offline_ns = cost.rows.saturating_mul(OFFLINE_NS);
+        cost
+    }
+
     /// Returns whether the job would start.
     pub fn verdict(&self) -> Verdict {
         if self.too_many_workers().is_some() || self.operators.iter().any(OperatorPlan::is_refused) {

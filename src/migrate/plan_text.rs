@@ -1,10 +1,11 @@
 //! How a plan looks: lines for people, and JSON for programs.
 
-use super::plan::{OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way};
+use super::plan::{Cost, OperatorPlan, Outcome, Plan, SchemaPlan, StatePlan, StepPlan, Verdict, Way};
 use super::route::RouteError;
+use super::way_back::{Back, StateBack, WayBack};
 use crate::error::{Error, JobProblem};
-use crate::model::text::counted;
-use crate::model::{Change, Delivery, Mismatch, TimeBasis};
+use crate::model::text::{counted, size};
+use crate::model::{Change, Delivery, Mismatch, OperatorUid, StateName, TimeBasis};
 use serde_json::{Value as Json, json};
 use std::fmt;
 
@@ -50,11 +51,52 @@ impl fmt::Display for Plan {
                 "note: {changed}; give it a new `REVISION` only if both meanings may stand side by side"
             )?;
         }
+        for (operator, state, rows) in self.quarantined() {
+            let rows = counted(rows, "row");
+            writeln!(
+                f,
+                "warning: {operator}/{state}: {rows} in quarantine; each is tried again when its key is first touched, and \
+                 ends the job if that fails, unless it runs with --quarantine-failing-keys\n\
+                 hint: `pitlane quarantine SAVEPOINT` shows why they are there, `./job migrate SAVEPOINT NEW` tries all of \
+                 them before anything starts, and `pitlane quarantine drop` leaves them behind"
+            )?;
+        }
         for uid in &self.needless_drops {
             writeln!(f, "note: operator `{uid}` has no unmatched state to leave behind")?;
         }
+        if self.verdict() != Verdict::Refused {
+            self.cost().fmt(f)?;
+            self.way_back.fmt(f)?;
+        }
         self.write_verdict(f)
     }
+}
+
+/// One line, or none if there is nothing to do.
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, size_bytes, first_touch_ns, offline_ns } = *self;
+        if rows == 0 {
+            return Ok(());
+        }
+        let (rows, size, touch, offline) =
+            (counted(rows, "row"), size(size_bytes), shown_ns(first_touch_ns), shown_ns(offline_ns));
+        writeln!(
+            f,
+            "cost: {rows} ({size}) to migrate, about {touch} of CPU time at first touch, or {offline} offline"
+        )
+    }
+}
+
+/// A time that is about right, in the largest unit that it has some of.
+fn shown_ns(ns: u64) -> String {
+    let (value, unit) = match ns {
+        0..1_000_000 => (ns as f64 / 1e3, "us"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        1_000_000_000..120_000_000_000 => (ns as f64 / 1e9, "s"),
+        _ => (ns as f64 / 60e9, "min"),
+    };
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
 }
 
 impl Plan {
@@ -66,6 +108,17 @@ impl Plan {
             }
         }
         lines
+    }
+
+    /// The states with rows in quarantine, and how many.
+    fn quarantined(&self) -> impl Iterator<Item = (&OperatorUid, &StateName, u64)> {
+        let states = self.operators.iter().flat_map(|o| o.states.iter().map(move |state| (o, state)));
+        states.filter_map(|(operator, state)| match state.outcome {
+            Outcome::Stored { quarantined, .. } if quarantined > 0 => {
+                Some((&operator.uid, &state.name, quarantined))
+            }
+            _ => None,
+        })
     }
 
     fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,9 +142,12 @@ impl Plan {
     /// asked_max_parallelism, workers, needless_drops, operators: [{uid, kind, in_job, time, delivery, warnings,
     /// lookalike, states: [{name, outcome, rows, ..}]}]}`.
     ///
-    /// An outcome is `new`, `stored`, `refused`, `unmatched` or `dropped`. A stored state has `to` and `schemas:
+    /// An outcome is `new`, `stored`, `refused`, `unmatched` or `dropped`. A stored state has `to`, `quarantined` (so many of
+    /// its rows are in quarantine) and `schemas:
     /// [{from, rows, way, changes: [{place, kind, text}], steps: [{name, from, to}], refused}]`, where a way is
-    /// `as-is`, `automatic`, `migrate` or `refused`. Then `renamed: [{from, to}]` and `changed_migrations: [{name,
+    /// `as-is`, `automatic`, `migrate` or `refused`. Then `cost: {rows, size_bytes, first_touch_ns, offline_ns}`, of rows
+    /// that go through code; `way_back: {possible, states: [{operator, state, to, by, steps, reason}], drop_unmatched:
+    /// [uid]}`, whether the release before could go on from what comes after, where `by` is `rules`, `down` or null; `renamed: [{from, to}]` and `changed_migrations: [{name,
     /// operator, state, used_on}]`.
     pub fn to_json(&self) -> Json {
         let side = |(job, release): &(crate::model::JobName, String)| json!({"job": job.as_str(), "release": release});
@@ -104,6 +160,8 @@ impl Plan {
             "workers": self.workers,
             "needless_drops": self.needless_drops.iter().map(|uid| uid.as_str()).collect::<Vec<_>>(),
             "operators": self.operators.iter().map(operator_json).collect::<Vec<_>>(),
+            "cost": cost_json(self.cost()),
+            "way_back": way_back_json(&self.way_back),
             "renamed": self.renamed.iter().map(|r| json!({"from": r.from.to_string(), "to": r.to.to_string()}))
                 .collect::<Vec<_>>(),
             "changed_migrations": self.changed_migrations.iter().map(|changed| json!({
@@ -114,6 +172,38 @@ impl Plan {
             })).collect::<Vec<_>>(),
         })
     }
+}
+
+fn cost_json(Cost { rows, size_bytes, first_touch_ns, offline_ns }: Cost) -> Json {
+    json!({
+        "rows": rows,
+        "size_bytes": size_bytes,
+        "first_touch_ns": first_touch_ns,
+        "offline_ns": offline_ns,
+    })
+}
+
+fn way_back_json(back: &WayBack) -> Json {
+    let state = |StateBack { uid, state, to, by }: &StateBack| {
+        let (by, steps, reason) = match by {
+            Back::Rules => (Some("rules"), &[][..], None),
+            Back::Down(steps) => (Some("down"), &steps[..], None),
+            Back::No(reason) => (None, &[][..], Some(reason)),
+        };
+        json!({
+            "operator": uid.as_str(),
+            "state": state.as_str(),
+            "to": to.0,
+            "by": by,
+            "steps": steps,
+            "reason": reason,
+        })
+    };
+    json!({
+        "possible": back.is_there(),
+        "states": back.states.iter().map(state).collect::<Vec<_>>(),
+        "drop_unmatched": back.left_behind.iter().map(|uid| uid.as_str()).collect::<Vec<_>>(),
+    })
 }
 
 /// What to do about unmatched state.
@@ -162,9 +252,9 @@ fn state_lines(operator: &OperatorPlan, state: &StatePlan, lines: &mut Vec<Line>
             lines.push(line('x', String::new(), *rows, "refused"));
             mismatch_lines(mismatch, lines);
         }
-        Outcome::Stored { to, schemas } => {
+        Outcome::Stored { to, schemas, .. } => {
             for schema in schemas {
-                let SchemaPlan { from, rows, way } = schema;
+                let SchemaPlan { from, rows, way, .. } = schema;
                 let lossy = if schema.is_lossy() { ", lossy" } else { "" };
                 let versions = if *way == Way::AsIs { format!("v{to}") } else { format!("v{from} -> v{to}") };
                 match way {
@@ -307,9 +397,10 @@ fn state_json(state: &StatePlan) -> Json {
         Outcome::Refused { rows, mismatch } => {
             json!({"name": name, "outcome": "refused", "rows": rows, "mismatches": [mismatch_json(mismatch)]})
         }
-        Outcome::Stored { to, schemas } => json!({
+        Outcome::Stored { to, schemas, quarantined } => json!({
             "name": name,
             "outcome": "stored",
+            "quarantined": quarantined,
             "rows": schemas.iter().map(|schema| schema.rows).sum::<u64>(),
             "to": to.0,
             "schemas": schemas.iter().map(schema_json).collect::<Vec<_>>(),
@@ -318,7 +409,7 @@ fn state_json(state: &StatePlan) -> Json {
 }
 
 fn schema_json(schema: &SchemaPlan) -> Json {
-    let SchemaPlan { from, rows, way } = schema;
+    let SchemaPlan { from, rows, way, .. } = schema;
     let lossy = schema.is_lossy();
     let changes = |changes: &[Change]| -> Vec<Json> {
         changes.iter().map(|c| json!({"place": c.place, "kind": c.kind.as_str(), "text": c.text})).collect()

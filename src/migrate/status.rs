@@ -25,6 +25,8 @@ pub struct StateStatus {
     pub rows_at_newest: u64,
     /// The rows of each older schema, the newest first.
     pub older: Vec<VersionRows>,
+    /// How many of all these rows are in quarantine.
+    pub quarantined: u64,
 }
 
 /// The rows of one schema.
@@ -47,8 +49,9 @@ pub fn status(manifest: &Manifest) -> MigrationStatus {
         let older = older.map(|(i, schema)| VersionRows { version: schema.version, rows: rows(i) });
         let mut older: Vec<_> = older.filter(|version| version.rows > 0).collect();
         older.sort_by_key(|version| std::cmp::Reverse(version.version));
+        let quarantined = state.quarantined_rows();
         let (uid, state) = (operator.uid.clone(), state.name.clone());
-        Some(StateStatus { uid, state, newest, rows_at_newest: rows(0), older })
+        Some(StateStatus { uid, state, newest, rows_at_newest: rows(0), older, quarantined })
     });
     MigrationStatus { states: states.collect() }
 }
@@ -84,6 +87,7 @@ impl StateStatus {
             "newest": self.newest.0,
             "rows": self.rows(),
             "done": self.is_done(),
+            "quarantined": self.quarantined,
             "schemas": schemas,
         })
     }
@@ -95,7 +99,7 @@ impl MigrationStatus {
         self.states.iter().all(StateStatus::is_done)
     }
 
-    /// Returns the status as JSON: `{done, states: [{operator, state, newest, rows, done, schemas: [{version,
+    /// Returns the status as JSON: `{done, states: [{operator, state, newest, rows, done, quarantined, schemas: [{version,
     /// rows}]}]}`.
     pub fn to_json(&self) -> Json {
         let states: Vec<_> = self.states.iter().map(StateStatus::to_json).collect();
@@ -116,6 +120,9 @@ impl fmt::Display for MigrationStatus {
             versions.extend(state.older.iter().map(|older| (older.version, older.rows)));
             for (version, rows) in versions {
                 write!(f, "   v{version} {}", counted(rows, "row"))?;
+            }
+            if state.quarantined > 0 {
+                write!(f, "   {} in quarantine", counted(state.quarantined, "row"))?;
             }
             writeln!(f)?;
         }

@@ -321,6 +321,11 @@ impl StateEntry {
         }
     }
 
+    /// Returns the number of rows that are in quarantine.
+    pub fn quarantined_rows(&self) -> u64 {
+        self.files.iter().filter(|file| file.quarantined).map(|file| file.rows).sum()
+    }
+
     /// Returns the layers that have files, from the oldest to the newest.
     pub fn layers(&self) -> BTreeSet<u32> {
         self.all_files().map(|file| file.layer).collect()
@@ -360,6 +365,9 @@ pub struct FileEntry {
     /// Whether each of its rows says when it was last touched, for state that expires.
     #[serde(default)]
     pub touched: bool,
+    /// Whether its rows are in quarantine: a migration failed for each of them, and each says why.
+    #[serde(default)]
+    pub quarantined: bool,
     /// The key groups of its rows, for keyed state; none if it has no rows.
     pub key_groups: Option<KeyGroupRange>,
 }

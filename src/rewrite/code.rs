@@ -1,12 +1,14 @@
 //! What the code of a job makes of a savepoint: all rows under the schemas that it works with.
 
-use super::decided::{Rewrite, Way};
+use super::decided::{Quarantine, Rewrite, Way};
 use super::part::Part;
 use super::steps::Recipe;
 use crate::error::{Error, JobProblem, Result};
-use crate::migrate::{CodeRoute, JobDescription, Outcome, StateDescription, adopted, plan, records_ahead};
+use crate::migrate::{
+    CodeRoute, JobDescription, Outcome, StateDescription, StoredFacts, adopted, plan_savepoint, records_ahead,
+};
 use crate::model::{DataType, OperatorUid, Schema, SchemaVersion, StateEntry, StateName};
-use crate::savepoint::Savepoint;
+use crate::savepoint::{Savepoint, StateView};
 use std::sync::Arc;
 
 impl Rewrite {
@@ -27,7 +29,7 @@ impl Rewrite {
     ) -> Result<Self> {
         let savepoint = &adopted(savepoint, job);
         let manifest = savepoint.manifest();
-        let plan = plan(manifest, job, drop_unmatched);
+        let plan = plan_savepoint(savepoint, job, drop_unmatched);
         plan.to_result()?;
         let mut rewrite = Self::of(savepoint);
         for (at, operator) in manifest.operators.iter().enumerate() {
@@ -38,10 +40,12 @@ impl Rewrite {
                     rewrite = rewrite.drop_state(operator.uid.as_str(), entry.name.as_str())?;
                     continue;
                 }
+                rewrite.operators[at].states[inside].quarantine = Quarantine::Retried;
                 let state = job.operator(&operator.uid);
                 let state = state.and_then(|o| o.states.iter().find(|state| state.name == entry.name));
                 if let Some(state) = state {
-                    rewrite.change_by_code((at, inside), (job, state), &operator.uid, entry)?;
+                    let view = savepoint.operator(operator.uid.as_str())?.state(entry.name.as_str())?;
+                    rewrite.change_by_code((at, inside), (job, state), view)?;
                 }
             }
             let states = &rewrite.operators[at].states;
@@ -56,9 +60,9 @@ impl Rewrite {
         &mut self,
         at: (usize, usize),
         (job, state): (&JobDescription, &StateDescription),
-        uid: &OperatorUid,
-        entry: &StateEntry,
+        stored_state: StateView<'_>,
     ) -> Result<()> {
+        let (uid, entry) = (&stored_state.operator().uid, stored_state.entry());
         let Some(code) = &state.code.0 else {
             // The engine's own state has no code and needs none: it is taken over by the same version of it.
             if entry.schemas.iter().all(|stored| stored.is_same(&state.schema)) {
@@ -75,7 +79,8 @@ impl Rewrite {
                 ways.push(Way::AsIs);
                 continue;
             }
-            let route = code.route(stored, entry.key.as_ref());
+            let facts = StoredFacts::new(stored_state, index);
+            let route = code.route(stored, &facts, entry.key.as_ref());
             ways.push(match route.map_err(|error| error.into_error(uid.clone(), state.name.clone()))? {
                 CodeRoute::Rules(evolution) => {
                     Way::Recipe(Arc::new(Recipe::new(Part::by_rules(&evolution), entry.key.as_ref())))

@@ -7,7 +7,7 @@ use crate::migrate::MapValues;
 use crate::model::text::counted;
 use crate::model::{
     DataType, Digest, FileEntry, MaxParallelism, MigrationRecord, OperatorUid, Schema, SchemaVersion,
-    StateEntry, StateKind, StateName, key_of_timer,
+    StateEntry, StateKind, StateName, Value, key_of_timer,
 };
 use crate::savepoint::Savepoint;
 use std::collections::HashSet;
@@ -48,8 +48,22 @@ pub(super) struct StateRewrite {
     /// How rows of each stored schema get there.
     pub(super) ways: Vec<Way>,
     pub(super) rekey: Option<Arc<Rekey>>,
+    /// What becomes of its rows in quarantine.
+    pub(super) quarantine: Quarantine,
     /// What changes, for people.
     pub(super) changes: Vec<String>,
+}
+
+/// What becomes of rows in quarantine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Quarantine {
+    /// They stay there.
+    #[default]
+    Kept,
+    /// They are tried again, and are there no more if they have a new value.
+    Retried,
+    /// They are left behind: those with these keys, or all.
+    Dropped(Option<Vec<Value>>),
 }
 
 /// How values of one stored schema become new ones.
@@ -63,6 +77,8 @@ pub(super) enum Way {
 /// How much of a state file has to be done anew; the cheapest that does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rung {
+    /// The file is left behind: all of its rows were in quarantine.
+    Dropped,
     /// The file is taken over as it is.
     AsIs,
     /// The file is taken over, and the manifest says how its values are read.
@@ -79,6 +95,7 @@ impl Rung {
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Dropped => "dropped",
             Self::AsIs => "as is",
             Self::Metadata => "metadata",
             Self::Chunks => "chunks",
@@ -141,6 +158,7 @@ impl Rewrite {
             schema: None,
             ways: vec![Way::AsIs; entry.schemas.len()],
             rekey: None,
+            quarantine: Quarantine::Kept,
             changes: Vec::new(),
         };
         let manifest = savepoint.manifest();
@@ -227,6 +245,39 @@ impl Rewrite {
         Ok(self)
     }
 
+    /// Leaves rows of a state behind that are in quarantine: those with these keys, or all of them.
+    ///
+    /// Timers of the keys, and what other states have of them, stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchOperator`]; [`Error::NoSuchState`]; [`Error::NotInQuarantine`] if there is none, or none with one of
+    /// the keys; [`Error::Damaged`].
+    pub fn drop_quarantined(mut self, uid: &str, state: &str, keys: Option<&[Value]>) -> Result<Self> {
+        let (at, inside) = self.state(uid, state)?;
+        let view = self.savepoint.operator(uid)?.state(state)?;
+        let found = view.quarantined()?.map(|row| Ok(row?.key)).collect::<Result<Vec<_>>>()?;
+        let entry = view.entry();
+        let (operator, name) = (view.operator().uid.clone(), entry.name.clone());
+        let missing = |key: Option<String>| {
+            let (uid, state) = (operator.clone(), name.clone());
+            Err(Error::NotInQuarantine { uid, state, key, rows: found.len() as u64 })
+        };
+        if found.is_empty() {
+            return missing(None);
+        }
+        if let Some(key) = keys.unwrap_or_default().iter().find(|key| !found.contains(key)) {
+            return missing(Some(key.to_string()));
+        }
+        let rows = keys.map_or(found.len(), <[_]>::len) as u64;
+        let what = format!("{} in quarantine dropped", counted(rows, "row"));
+        let new = &mut self.operators[at].states[inside];
+        new.quarantine = Quarantine::Dropped(keys.map(<[_]>::to_vec));
+        new.changes.push(what.clone());
+        self.note("drop", at, Some(inside), None, what);
+        Ok(self)
+    }
+
     /// Notes for the lineage what is done to an operator or a state; `verb` is what it is called if it has no name.
     pub(super) fn note(
         &mut self,
@@ -289,13 +340,18 @@ impl Rewrite {
         if is_placed && moves && file.rows > 0 {
             return Rung::Sorted;
         }
+        match &new.quarantine {
+            Quarantine::Dropped(None) if file.quarantined => return Rung::Dropped,
+            Quarantine::Retried | Quarantine::Dropped(_) if file.quarantined => return Rung::Rows,
+            _ => {}
+        }
         match &new.ways[file.schema] {
             // A savepoint has no layers: what newer ones cover is left out.
             _ if entry.is_layered() => Rung::Rows,
             Way::AsIs => Rung::AsIs,
             Way::Recipe(recipe) if recipe.changes_nothing() => Rung::Metadata,
             // Chunks are put together of columns up to the values alone.
-            Way::Recipe(_) if file.touched => Rung::Rows,
+            Way::Recipe(_) if file.touched || file.quarantined => Rung::Rows,
             Way::Recipe(_) => Rung::Chunks,
             Way::Code(_) => Rung::Rows,
         }

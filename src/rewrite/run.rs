@@ -2,7 +2,7 @@
 //! PB-4). Each thread has one row group in memory.
 
 use super::chunks::{Assembly, with_values};
-use super::decided::{Rewrite, Rung, StateRewrite, Way};
+use super::decided::{Quarantine, Rewrite, Rung, StateRewrite, Way};
 use super::layout::{Layout, Place};
 use super::progress::Progress;
 use super::rekey::Rekey;
@@ -15,8 +15,10 @@ use crate::model::{
 };
 use crate::savepoint::{ColumnFrom, Savepoint, StateColumns, StateFileWriter, Taken, now_ms, writer_name};
 use crate::storage::{LocalStore, Store};
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::filter;
+use arrow::array::{
+    Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray, UInt32Array,
+};
+use arrow::compute::{filter, take};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub struct Options<'a> {
     pub threads: NonZeroUsize,
     /// Who is told how far it has come.
     pub progress: &'a dyn Progress,
+    /// Whether rows of values that a job's migration fails for go into quarantine; by default they end it.
+    pub quarantine_failing_keys: bool,
 }
 
 impl Default for Options<'_> {
@@ -41,6 +45,7 @@ impl Default for Options<'_> {
         Self {
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             progress: &super::progress::Silent,
+            quarantine_failing_keys: false,
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct StateDone {
     pub rows_before: u64,
     /// The number of rows now.
     pub rows_after: u64,
+    /// How many of them are in quarantine.
+    pub quarantined: u64,
 }
 
 /// Writes the new savepoint into a local directory, which appears.
@@ -105,6 +112,7 @@ pub fn run(rewrite: &Rewrite, store: Arc<dyn Store>, dir: &str, options: Options
         dir,
         layout: Layout::new(rewrite),
         progress: options.progress,
+        quarantines: options.quarantine_failing_keys,
     };
     let mut done = Vec::new();
     let savepoint = rewrite.savepoint.write_anew(store, dir, |_| {
@@ -115,16 +123,13 @@ pub fn run(rewrite: &Rewrite, store: Arc<dyn Store>, dir: &str, options: Options
     let count = |way: Came| done.iter().filter(|came| **came == way).count();
     let states = run.layout.places.iter().map(|place| {
         let (_, before) = run.source(place);
-        let rows = savepoint
-            .manifest()
-            .operator(&place.uid)
-            .and_then(|o| o.state(&place.name))
-            .map(StateEntry::rows);
+        let rows = savepoint.manifest().operator(&place.uid).and_then(|o| o.state(&place.name));
         StateDone {
             uid: place.uid.clone(),
             state: place.name.clone(),
             rows_before: before.rows(),
-            rows_after: rows.unwrap_or(0),
+            rows_after: rows.map_or(0, StateEntry::rows),
+            quarantined: rows.map_or(0, StateEntry::quarantined_rows),
         }
     });
     Ok(Rewritten {
@@ -167,7 +172,8 @@ pub fn count_collisions(rewrite: &Rewrite, options: Options<'_>) -> Result<Vec<K
     }
     let scratch = Scratch::new()?;
     let store = LocalStore::create_root(&scratch.0).map_err(Error::io("create", shown(&scratch.0)))?;
-    let run = Run { rewrite, store: Arc::new(store), dir: "", layout, progress: options.progress };
+    let progress = options.progress;
+    let run = Run { rewrite, store: Arc::new(store), dir: "", layout, progress, quarantines: false };
     let mut found = Vec::new();
     for place in run.layout.places.iter().filter(is_rekeyed) {
         let (operator, entry) = run.source(place);
@@ -229,6 +235,8 @@ struct Task {
     groups: Range<usize>,
     rows: u64,
     path: String,
+    /// The path of the file with the rows that go into quarantine, if some may.
+    aside: Option<String>,
     rung: Rung,
 }
 
@@ -238,6 +246,8 @@ pub(super) struct Run<'a> {
     pub(super) dir: &'a str,
     layout: Layout,
     pub(super) progress: &'a dyn Progress,
+    /// Whether rows that a migration fails for go into quarantine.
+    quarantines: bool,
 }
 
 impl Run<'_> {
@@ -290,12 +300,18 @@ impl Run<'_> {
             let spans = threads.div_ceil(entry.files.len().max(1));
             for (file, old) in entry.files.iter().enumerate() {
                 let rung = self.rewrite.rung(entry, new, old);
-                let mut add =
-                    |groups, rows, path| tasks.push(Task { place: index, file, groups, rows, path, rung });
+                let may_fail = matches!(new.ways[old.schema], Way::Code(_)) && entry.kind == StateKind::Value;
+                let mut add = |groups, rows, path, aside| {
+                    tasks.push(Task { place: index, file, groups, rows, path, aside, rung });
+                };
                 match rung {
-                    Rung::AsIs | Rung::Metadata => {
-                        add(0..0, old.rows, paths.kept(place, &old.path, self.schema_of(entry, new, old)))
-                    }
+                    Rung::Dropped => {}
+                    Rung::AsIs | Rung::Metadata => add(
+                        0..0,
+                        old.rows,
+                        paths.kept(place, &old.path, self.schema_of(entry, new, old)),
+                        None,
+                    ),
                     Rung::Sorted => {}
                     Rung::Chunks | Rung::Rows => {
                         let open = self.rewrite.savepoint.state_file(entry, old)?;
@@ -305,7 +321,9 @@ impl Run<'_> {
                             let path = paths.unused(place, self.schema_of(entry, new, old));
                             let span = start..groups.len().min(start + step);
                             let rows = groups[span.clone()].iter().map(|group| group.rows as u64).sum();
-                            add(span, rows, path);
+                            let aside = (self.quarantines && may_fail)
+                                .then(|| paths.unused(place, entry.schema_of(old)));
+                            add(span, rows, path, aside);
                         }
                     }
                 }
@@ -338,7 +356,7 @@ impl Run<'_> {
                 }
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 match made {
-                    Ok(made) => done.0.extend(made.map(|file| (index, file))),
+                    Ok(made) => done.0.extend(made.into_iter().map(|file| (index, file))),
                     Err(error) => {
                         is_over.store(true, Relaxed);
                         done.1.get_or_insert(error);
@@ -354,7 +372,7 @@ impl Run<'_> {
         failed.map_or(Ok(files), Err)
     }
 
-    fn carry_out(&self, task: &Task, is_over: &AtomicBool) -> Result<Option<NewFile>> {
+    fn carry_out(&self, task: &Task, is_over: &AtomicBool) -> Result<Vec<NewFile>> {
         let place = &self.layout.places[task.place];
         let (_, entry) = self.source(place);
         let new = self.new_state(place);
@@ -370,8 +388,9 @@ impl Run<'_> {
                 )?;
                 let came = if taken == Taken::Linked { Came::Linked } else { Came::Copied };
                 let entry = FileEntry { path: task.path.clone(), base: None, layer: 0, ..old.clone() };
-                Ok(Some(NewFile { entry, schema, came }))
+                Ok(vec![NewFile { entry, schema, came }])
             }
+            Rung::Dropped => Ok(Vec::new()),
             Rung::Chunks | Rung::Rows | Rung::Sorted => {
                 let map: Option<&dyn MapValues> = match &new.ways[old.schema] {
                     Way::Code(code) => Some(code.as_ref()),
@@ -383,11 +402,14 @@ impl Run<'_> {
                     _ => None,
                 };
                 let mapping = Mapping { run: self, place, entry, old, schema: &schema, map, recipe, is_over };
-                let file = mapping.write(task)?;
+                let (file, aside) = mapping.write(task)?;
                 if recipe.is_some() {
                     self.progress.advance(task.rows);
                 }
-                Ok(file.map(|entry| NewFile { entry, schema, came: Came::Written }))
+                let of_old = entry.schema_of(old).clone();
+                let made = |(entry, schema)| NewFile { entry, schema, came: Came::Written };
+                let files = file.map(|file| (file, schema)).into_iter();
+                Ok(files.chain(aside.map(|file| (file, of_old))).map(made).collect())
             }
         }
     }
@@ -458,33 +480,54 @@ pub(super) struct Mapping<'a> {
 }
 
 impl Mapping<'_> {
-    /// Writes the file; none if no row stays.
-    fn write(&self, task: &Task) -> Result<Option<FileEntry>> {
+    /// What the new file has: rows that are tried again are in quarantine no more.
+    fn columns(&self, old: &StateColumns) -> StateColumns {
+        let is_retried = self.run.new_state(self.place).quarantine == Quarantine::Retried;
+        let value = self.schema.data_type.clone();
+        StateColumns { value, quarantined: old.quarantined && !is_retried, ..old.clone() }
+    }
+
+    /// Writes the file, and one with the rows that go into quarantine; none where no row stays.
+    fn write(&self, task: &Task) -> Result<(Option<FileEntry>, Option<FileEntry>)> {
         let file = self.run.rewrite.savepoint.state_file(self.entry, self.old)?;
-        let columns = StateColumns { value: self.schema.data_type.clone(), ..file.columns().clone() };
+        let columns = self.columns(file.columns());
+        let columns_aside = StateColumns { quarantined: true, ..file.columns().clone() };
         let assembly = self.recipe.map(|recipe| Assembly::new(recipe, file.columns()));
-        let create = || {
+        let create = |path: &str, columns: &StateColumns| {
             let (store, dir) = (self.run.store.as_ref(), self.run.dir);
-            let new = StateFileWriter::create(store, dir, &task.path, &columns)?;
+            let new = StateFileWriter::create(store, dir, path, columns)?;
             Ok::<_, Error>(match file.stride() {
                 Some(stride) => new.with_stride(stride),
                 None => new,
             })
         };
         let mut writer: Option<StateFileWriter> = None;
+        let mut writer_aside: Option<StateFileWriter> = None;
         for group in task.groups.clone() {
             let made = match &assembly {
                 Some(assembly) => Group::Assembled(assembly.of_group(self, &file, group)?),
-                None => self.group(&columns, &file.read_live(group)?)?,
+                None => {
+                    let mut aside = task.aside.as_ref().map(|_| Vec::new());
+                    let made = self.group(&columns, &file.read_live(group)?, aside.as_mut())?;
+                    let aside = aside.unwrap_or_default();
+                    if let (false, Some(path)) = (aside.is_empty(), &task.aside) {
+                        let writer = match &mut writer_aside {
+                            Some(writer) => writer,
+                            none => none.insert(create(path, &columns_aside)?),
+                        };
+                        aside.iter().try_for_each(|batch| writer.write(batch))?;
+                    }
+                    made
+                }
             };
             if self.is_over.load(Relaxed) {
-                return Ok(None);
+                return Ok((None, None));
             }
             if matches!(&made, Group::Filtered(batches) if batches.is_empty()) {
                 continue;
             }
             if writer.is_none() {
-                writer = Some(create()?);
+                writer = Some(create(&task.path, &columns)?);
             }
             let Some(writer) = &mut writer else { continue };
             match made {
@@ -492,7 +535,8 @@ impl Mapping<'_> {
                 Group::Filtered(batches) => batches.iter().try_for_each(|batch| writer.write(batch))?,
             }
         }
-        writer.map(|writer| writer.finish(0)).transpose()
+        let finish = |writer: Option<StateFileWriter>| writer.map(|writer| writer.finish(0)).transpose();
+        Ok((finish(writer)?, finish(writer_aside)?))
     }
 
     /// Cuts so many rows into pieces and tells of them; ends early if the rewrite is over.
@@ -506,23 +550,34 @@ impl Mapping<'_> {
         self.spans(rows.num_rows()).map(|span| rows.slice(span.start, span.len()))
     }
 
-    /// Makes the new values of a row group; where no row goes, all columns but those of the values stay.
-    fn group(&self, columns: &StateColumns, old: &RecordBatch) -> Result<Group> {
+    /// Makes the new values of a row group; where no row goes, all columns but those of the values stay. Rows that have no
+    /// new value are added to `aside` as they are, if that is there.
+    fn group(
+        &self,
+        columns: &StateColumns,
+        old: &RecordBatch,
+        mut aside: Option<&mut Vec<RecordBatch>>,
+    ) -> Result<Group> {
         let mut values = Vec::new();
         let mut kept = Vec::new();
         for piece in self.pieces(old) {
-            let (made, rows) = self.values(columns, &piece)?;
+            let mut failed = aside.as_ref().map(|_| Vec::new());
+            let (made, rows) = self.values_but(columns, &piece, failed.as_mut())?;
             self.run.progress.advance(piece.num_rows() as u64);
+            if let Some(aside) = &mut aside {
+                aside.extend(self.set_aside(&piece, &failed.unwrap_or_default())?);
+            }
             values.push(made);
             kept.push((rows, piece));
         }
-        let stays_as_it_lies = !self.entry.is_layered() && !columns.touched;
+        let has_more = self.old.touched || self.old.quarantined;
+        let stays_as_it_lies = !self.entry.is_layered() && !has_more;
         if stays_as_it_lies && kept.iter().all(|(rows, _)| rows.is_none()) {
             return Ok(Group::Assembled(with_values(columns, values)));
         }
         let mut batches = Vec::new();
         for (values, (kept, old)) in values.into_iter().zip(kept) {
-            // Key group and key before the values, and the time behind them if there is one.
+            // Key group and key before the values, and behind them the time if there is one, and the reason likewise.
             let mut arrays: Vec<ArrayRef> = old.columns().to_vec();
             arrays.remove(columns.value_index());
             if let Some(kept) = kept {
@@ -531,11 +586,29 @@ impl Mapping<'_> {
                 }
             }
             arrays.insert(columns.value_index(), values);
+            arrays.truncate(columns.value_index() + 1 + columns.behind_values());
             let batch =
                 RecordBatch::try_new(columns.arrow_schema(), arrays).map_err(|error| self.failed(error))?;
             batches.extend((batch.num_rows() > 0).then_some(batch));
         }
         Ok(Group::Filtered(batches))
+    }
+
+    /// Returns the rows that have no new value, with the reasons.
+    fn set_aside(&self, old: &RecordBatch, failed: &[(usize, String)]) -> Result<Option<RecordBatch>> {
+        if failed.is_empty() {
+            return Ok(None);
+        }
+        let rows = UInt32Array::from_iter_values(failed.iter().map(|(row, _)| *row as u32));
+        let columns =
+            StateColumns { quarantined: true, ..self.run.rewrite.savepoint.columns(self.entry, self.old) };
+        // All but the reason that a row has already.
+        let stays = columns.value_index() + 1 + usize::from(columns.touched);
+        let taken = old.columns()[..stays].iter().map(|column| take(column, &rows, None));
+        let mut arrays = taken.collect::<Result<Vec<_>, _>>().map_err(|error| self.failed(error))?;
+        arrays.push(Arc::new(StringArray::from_iter_values(failed.iter().map(|(_, reason)| reason))));
+        let batch = RecordBatch::try_new(columns.arrow_schema(), arrays);
+        batch.map(Some).map_err(|error| self.failed(error))
     }
 
     /// Makes new keys and values of old rows of keyed state.
@@ -546,11 +619,26 @@ impl Mapping<'_> {
         rekey: Option<&Rekey>,
     ) -> Result<(ArrayRef, ArrayRef)> {
         let (values, kept) = self.values(columns, old)?;
-        let mut keys = self.new_keys(columns, old, rekey)?;
-        if let Some(kept) = kept {
-            keys = filter(&keys, &kept).map_err(|error| self.failed(error))?;
+        let staying = |array: &ArrayRef| match &kept {
+            Some(kept) => filter(array, kept).map_err(|error| self.failed(error)),
+            None => Ok(array.clone()),
+        };
+        let keys = staying(&self.new_keys(columns, old, rekey)?)?;
+        if columns.behind_values() == 0 {
+            return Ok((keys, values));
         }
-        Ok((keys, values))
+        // What lies behind a value goes with it wherever that goes.
+        let mut packed = vec![values];
+        if columns.touched {
+            // Beside rows that have times, those without count as touched now.
+            let now = || Arc::new(Int64Array::from(vec![now_ms() as i64; old.num_rows()])) as ArrayRef;
+            packed.push(staying(&old.column_by_name("touched_ms").cloned().unwrap_or_else(now))?);
+        }
+        if let (true, Some(reasons)) = (columns.quarantined, old.column_by_name("reason")) {
+            packed.push(staying(reasons)?);
+        }
+        let packed = StructArray::try_new(columns.packed_fields(), packed, None);
+        Ok((keys, Arc::new(packed.map_err(|error| self.failed(error))?)))
     }
 
     /// Makes new keys of old rows, and values that are nothing.
@@ -578,11 +666,42 @@ impl Mapping<'_> {
 
     /// Makes new values of old ones; says which rows stay, unless all do.
     fn values(&self, columns: &StateColumns, old: &RecordBatch) -> Result<(ArrayRef, Option<BooleanArray>)> {
+        self.values_but(columns, old, None)
+    }
+
+    /// As [`values`](Self::values), without those that there are no new ones for if they may be without.
+    fn values_but(
+        &self,
+        columns: &StateColumns,
+        old: &RecordBatch,
+        failed: Option<&mut Vec<(usize, String)>>,
+    ) -> Result<(ArrayRef, Option<BooleanArray>)> {
         let values = old.column(columns.value_index());
-        let Some(map) = self.map else { return Ok((values.clone(), None)) };
         let keys = (columns.kind != StateKind::List).then(|| old.column(1));
-        let mapped = map.map(keys, values).map_err(|failure| self.error(failure, keys, values))?;
+        if let (Some(keys), Quarantine::Dropped(Some(dropped))) =
+            (keys, &self.run.new_state(self.place).quarantine)
+            && self.old.quarantined
+        {
+            let stays = self.all_but(keys, dropped);
+            let values = filter(values, &stays).map_err(|error| self.failed(error))?;
+            return Ok((values, Some(stays)));
+        }
+        let Some(map) = self.map else { return Ok((values.clone(), None)) };
+        let mapped = match failed {
+            Some(failed) => map.map_some(keys, values, failed),
+            None => map.map(keys, values),
+        };
+        let mapped = mapped.map_err(|failure| self.error(failure, keys, values))?;
         Ok((mapped.values, mapped.kept))
+    }
+
+    /// Marks the rows that have none of some keys.
+    fn all_but(&self, keys: &ArrayRef, dropped: &[Value]) -> BooleanArray {
+        let stays = |row: usize| match &self.entry.key {
+            Some(key) => value_at(keys, key, row).map_or(true, |key| !dropped.contains(&key)),
+            None => true,
+        };
+        (0..keys.len()).map(|row| Some(stays(row))).collect()
     }
 
     fn failed(&self, error: arrow::error::ArrowError) -> Error {

@@ -21,15 +21,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// The memory of all sorters of a state together.
 const BUDGET_BYTES: usize = 128 << 20;
 
+/// Says which files are meant.
+type Chosen<'a> = &'a dyn Fn(&FileEntry) -> bool;
+
 /// Gives the rows of a state new places; returns its files.
 ///
-/// Rows that keep their schema are sorted among those that have the same one: a file has one schema.
+/// Rows that keep their schema are sorted among those that have the same one: a file has one schema. Those in quarantine
+/// have files of their own.
 pub(super) fn sort(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Result<Vec<NewFile>> {
     let (operator, entry) = run.source(place);
     let new = run.new_state(place);
     let mut files = Vec::new();
-    let mut sort_some = |schema: &Schema, is_chosen: &dyn Fn(usize) -> bool| -> Result<()> {
-        let job = Sorting { run, place, threads, schema, counts: false, first_file: files.len() };
+    let mut sort_some = |schema: &Schema, quarantined, is_chosen: Chosen<'_>| -> Result<()> {
+        let first_file = files.len();
+        let job = Sorting { run, place, threads, schema, quarantined, counts: false, first_file };
         let (sorted, collisions) = job.carry_out(is_chosen)?;
         if collisions.rows > 0 && new.rekey.as_ref().is_some_and(|rekey| rekey.refuses()) {
             return Err(Error::Collisions {
@@ -43,11 +48,15 @@ pub(super) fn sort(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Resul
         files.extend(sorted.into_iter().map(file));
         Ok(())
     };
-    match &new.schema {
-        Some(schema) => sort_some(schema, &|_| true)?,
-        None => {
-            for (index, schema) in entry.schemas.iter().enumerate() {
-                sort_some(schema, &|stored| stored == index)?;
+    for quarantined in [false, true] {
+        match &new.schema {
+            Some(schema) => sort_some(schema, quarantined, &|file| file.quarantined == quarantined)?,
+            None => {
+                for (index, schema) in entry.schemas.iter().enumerate() {
+                    sort_some(schema, quarantined, &|file| {
+                        file.schema == index && file.quarantined == quarantined
+                    })?;
+                }
             }
         }
     }
@@ -57,7 +66,7 @@ pub(super) fn sort(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Resul
 /// Counts the rows of a state whose new keys are those of others; the files that this takes are of no use.
 pub(super) fn count(run: &Run<'_>, place: &Place, threads: NonZeroUsize) -> Result<Collisions> {
     let schema = &run.source(place).1.schemas[0];
-    let job = Sorting { run, place, threads, schema, counts: true, first_file: 0 };
+    let job = Sorting { run, place, threads, schema, quarantined: false, counts: true, first_file: 0 };
     Ok(job.carry_out(&|_| true)?.1)
 }
 
@@ -67,6 +76,8 @@ struct Sorting<'a> {
     place: &'a Place,
     threads: NonZeroUsize,
     schema: &'a Schema,
+    /// Whether the rows are in quarantine.
+    quarantined: bool,
     /// Whether only keys are sorted, to count those that are the same.
     counts: bool,
     /// The number of the first file.
@@ -75,12 +86,17 @@ struct Sorting<'a> {
 
 impl Sorting<'_> {
     /// Sorts the rows whose stored schemas are chosen; returns their files, and which keys came to be the same.
-    fn carry_out(&self, is_chosen: &dyn Fn(usize) -> bool) -> Result<(Vec<FileEntry>, Collisions)> {
+    fn carry_out(&self, is_chosen: Chosen<'_>) -> Result<(Vec<FileEntry>, Collisions)> {
         let Self { run, place, threads, schema, .. } = *self;
         let (operator, entry) = run.source(place);
         let new = run.new_state(place);
+        let aside = entry.quarantined_rows();
+        if new.rekey.is_some() && aside > 0 {
+            let (uid, state) = (operator.uid.clone(), entry.name.clone());
+            return Err(Error::InQuarantine { uid, state, rows: aside });
+        }
         let mut units = Vec::new();
-        for (index, file) in entry.files.iter().enumerate().filter(|(_, file)| is_chosen(file.schema)) {
+        for (index, file) in entry.files.iter().enumerate().filter(|(_, file)| is_chosen(file)) {
             let groups = run.rewrite.savepoint.state_file(entry, file)?.row_groups().len();
             units.extend((0..groups).map(|group| (index, group)));
         }
@@ -92,8 +108,8 @@ impl Sorting<'_> {
             key: new.rekey.as_ref().map(|rekey| rekey.column_type()).or_else(|| entry.key.clone()),
             value: if self.counts { DataType::Unit } else { schema.data_type.clone() },
             max_parallelism: run.rewrite.max_parallelism,
-            // Rows that get new places count as touched when a job starts from them.
-            touched: false,
+            touched: !self.counts && entry.files.iter().any(|file| file.touched),
+            quarantined: self.quarantined,
         };
         let rekey =
             new.rekey.as_ref().map(|rekey| if self.counts { rekey.only_keys() } else { Arc::clone(rekey) });

@@ -107,7 +107,7 @@ fn line(outlook: &StateOutlook) -> [String; 4] {
 }
 
 impl Rewritten {
-    /// Returns it as JSON: `{path, id, states: [{operator, state, rows_before, rows_after}], linked_files, copied_files,
+    /// Returns it as JSON: `{path, id, states: [{operator, state, rows_before, rows_after, quarantined}], linked_files, copied_files,
     /// written_files}`.
     pub fn to_json(&self) -> Json {
         let states = self.states.iter().map(|state| {
@@ -116,6 +116,7 @@ impl Rewritten {
                 "state": state.state.as_str(),
                 "rows_before": state.rows_before,
                 "rows_after": state.rows_after,
+                "quarantined": state.quarantined,
             })
         });
         json!({
@@ -136,6 +137,10 @@ impl fmt::Display for Rewritten {
         for state in changed {
             let (before, after) = (state.rows_before, counted(state.rows_after, "row"));
             writeln!(f, "{}/{}: {before} -> {after}", state.uid, state.state)?;
+        }
+        for state in self.states.iter().filter(|state| state.quarantined > 0) {
+            let rows = counted(state.quarantined, "row");
+            writeln!(f, "{}/{}: {rows} in quarantine, see `pitlane quarantine`", state.uid, state.state)?;
         }
         let rows: u64 = self.states.iter().map(|state| state.rows_after).sum();
         let counts =

@@ -63,8 +63,12 @@ pub fn consolidate_to(image: &Savepoint, new: impl AsRef<Path>) -> Result<Savepo
 /// What a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Content {
-    /// Rows of the schema with this index, with the times at which they were touched or without.
-    Rows(usize, bool),
+    /// Rows of the schema with this index, with the times at which they were touched or without, in quarantine or not.
+    Rows {
+        schema: usize,
+        touched: bool,
+        quarantined: bool,
+    },
     Tombstones,
 }
 
@@ -108,7 +112,12 @@ impl StateView<'_> {
 
     /// Returns the files of some layers, by layer and content; of each, the files of a chain follow each other in order.
     fn chains(&self, layers: &RangeInclusive<u32>) -> Vec<(u32, Content, Vec<&FileEntry>)> {
-        let rows = self.entry.files.iter().map(|file| (Content::Rows(file.schema, file.touched), file));
+        let content = |&FileEntry { schema, touched, quarantined, .. }: &FileEntry| Content::Rows {
+            schema,
+            touched,
+            quarantined,
+        };
+        let rows = self.entry.files.iter().map(|file| (content(file), file));
         let tombstones = self.entry.tombstones.iter().map(|file| (Content::Tombstones, file));
         let mut by_layer: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (content, file) in rows.chain(tombstones) {
@@ -140,7 +149,7 @@ struct Merging<'a> {
     schemas: &'a [Schema],
     has_older: bool,
     sources: Vec<Source<'a>>,
-    /// What the rows of each schema are, without times and with them, and last the tombstones.
+    /// What the rows of each schema are, without times and with them, then those in quarantine, and last the tombstones.
     kinds: Vec<Rows>,
     /// Rows that stay and wait, likewise.
     gathered: Vec<Gathered>,
@@ -157,8 +166,8 @@ impl<'a> Merging<'a> {
     fn new(view: &'a StateView<'_>, layers: &RangeInclusive<u32>, has_older: bool) -> Self {
         let (savepoint, entry) = (view.savepoint, view.entry);
         let columns = |content: Content| match content {
-            Content::Rows(schema, touched) => {
-                StateColumns { touched, ..savepoint.columns_of(entry, &entry.schemas[schema]) }
+            Content::Rows { schema, touched, quarantined } => {
+                StateColumns { touched, quarantined, ..savepoint.columns_of(entry, &entry.schemas[schema]) }
             }
             Content::Tombstones => savepoint.columns_of(entry, &entry.schemas[0]).of_tombstones(),
         };
@@ -168,7 +177,10 @@ impl<'a> Merging<'a> {
             let files = files.into_iter().map(move |file| savepoint.open_alone(file, columns(content)));
             Source { layer, content, cursor: Cursor::new(files, share) }
         });
-        let of_schema = |schema| [false, true].map(|touched| Content::Rows(schema, touched));
+        let of_schema = |schema| {
+            [(false, false), (true, false), (false, true), (true, true)]
+                .map(|(touched, quarantined)| Content::Rows { schema, touched, quarantined })
+        };
         let contents = (0..entry.schemas.len()).flat_map(of_schema).chain([Content::Tombstones]);
         let kinds = contents.map(|content| Rows {
             columns: columns(content),
@@ -184,8 +196,10 @@ impl<'a> Merging<'a> {
     /// The position of a content among the kinds.
     fn kind(&self, content: Content) -> usize {
         match content {
-            Content::Rows(schema, touched) => 2 * schema + usize::from(touched),
-            Content::Tombstones => 2 * self.schemas.len(),
+            Content::Rows { schema, touched, quarantined } => {
+                4 * schema + 2 * usize::from(quarantined) + usize::from(touched)
+            }
+            Content::Tombstones => 4 * self.schemas.len(),
         }
     }
 
@@ -253,11 +267,9 @@ impl<'a> Merging<'a> {
     }
 
     fn put(&self, kind: usize, batch: &RecordBatch, writer: &mut LayerWriter) -> Result<()> {
-        let [groups, keys, values] = [0, 1, 2].map(|column| batch.column(column).clone());
-        match (self.schemas.get(kind / 2), batch.columns().get(3)) {
-            (Some(schema), None) => writer.write(schema, groups, keys, values),
-            (Some(schema), Some(times)) => writer.write_touched(schema, groups, keys, values, times.clone()),
-            (None, _) => writer.remove(groups, keys),
+        match self.schemas.get(kind / 4) {
+            Some(schema) => writer.write_rows(schema, &self.kinds[kind].columns, batch.columns().to_vec()),
+            None => writer.remove(batch.column(0).clone(), batch.column(1).clone()),
         }
     }
 }

@@ -50,9 +50,9 @@ impl LayerOf {
         })
     }
 
-    fn columns(&self, value: DataType, touched: bool) -> StateColumns {
+    fn columns(&self, value: DataType, touched: bool, quarantined: bool) -> StateColumns {
         let Self { kind, key, max_parallelism, .. } = self.clone();
-        StateColumns { kind, key: Some(key), value, max_parallelism, touched }
+        StateColumns { kind, key: Some(key), value, max_parallelism, touched, quarantined }
     }
 }
 
@@ -173,7 +173,8 @@ impl LayerWriter {
         keys: ArrayRef,
         values: ArrayRef,
     ) -> Result<()> {
-        self.write_rows(schema, vec![groups, keys, values])
+        let columns = self.of.columns(schema.data_type.clone(), false, false);
+        self.write_rows(schema, &columns, vec![groups, keys, values])
     }
 
     /// Adds rows as [`write`](Self::write) does, with the times at which they were last touched, in milliseconds
@@ -190,13 +191,20 @@ impl LayerWriter {
         values: ArrayRef,
         touched_ms: ArrayRef,
     ) -> Result<()> {
-        self.write_rows(schema, vec![groups, keys, values, touched_ms])
+        let columns = self.of.columns(schema.data_type.clone(), true, false);
+        self.write_rows(schema, &columns, vec![groups, keys, values, touched_ms])
     }
 
-    fn write_rows(&mut self, schema: &Schema, rows: Vec<ArrayRef>) -> Result<()> {
-        let touched = rows.len() > 3;
+    /// Adds rows, of which `wanted` says what lies behind the values.
+    pub(super) fn write_rows(
+        &mut self,
+        schema: &Schema,
+        wanted: &StateColumns,
+        rows: Vec<ArrayRef>,
+    ) -> Result<()> {
+        let marks = |columns: &StateColumns| (columns.touched, columns.quarantined);
         let is_same = |(known, columns, _): &(Schema, StateColumns, _)| {
-            known.is_same(schema) && columns.touched == touched
+            known.is_same(schema) && marks(columns) == marks(wanted)
         };
         let known = self.rows.iter().position(is_same);
         let index = match known {
@@ -205,7 +213,8 @@ impl LayerWriter {
                 let part = self.rows.iter().filter(|(known, ..)| known.version == schema.version).count();
                 let LayerOf { ordinal, uid, state, worker, .. } = &self.of;
                 let path = layout::state_file_path(*ordinal, uid, state, *worker, schema.version, part);
-                let columns = self.of.columns(schema.data_type.clone(), touched);
+                let (touched, quarantined) = marks(wanted);
+                let columns = self.of.columns(schema.data_type.clone(), touched, quarantined);
                 let writer = self.create(&path, &columns)?;
                 self.rows.push((schema.clone(), columns, writer));
                 self.rows.len() - 1
@@ -231,7 +240,7 @@ impl LayerWriter {
             None => {
                 let LayerOf { ordinal, uid, state, worker, .. } = &self.of;
                 let path = layout::tombstone_file_path(*ordinal, uid, state, *worker, 0);
-                let columns = self.of.columns(DataType::Unit, false);
+                let columns = self.of.columns(DataType::Unit, false, false);
                 let writer = self.create(&path, &columns)?;
                 self.tombstones.insert((columns, writer))
             }

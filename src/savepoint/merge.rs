@@ -4,9 +4,9 @@ use super::{StateColumns, StateFile};
 use crate::error::{Error, Result};
 use crate::format::KeyColumn;
 use crate::model::{OperatorUid, StateName, value_at};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, UInt16Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StructArray, UInt16Array};
 use arrow::compute::interleave;
-use arrow::datatypes::UInt16Type;
+use arrow::datatypes::{Int64Type, UInt16Type};
 use std::sync::Arc;
 
 /// What goes to a state file in one piece.
@@ -48,6 +48,37 @@ impl Rows {
     pub(super) fn mismatch(&self, found: impl ToString, wanted: impl ToString) -> Error {
         let path = format!("operator `{}`, state `{}`", self.uid, self.state);
         Error::Rows { path, found: found.to_string(), wanted: wanted.to_string() }
+    }
+
+    /// Makes one value of several for each of some keys; of their times the latest counts.
+    fn merged(
+        &self,
+        merge: &dyn Merge,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        places: &[Place],
+        ends: &[usize],
+    ) -> Result<ArrayRef> {
+        if self.columns.behind_values() == 0 {
+            return merge.merge(keys, values, places, ends);
+        }
+        let part = |array: &ArrayRef, part: usize| {
+            let parts = array.as_struct_opt().and_then(|parts| parts.columns().get(part).cloned());
+            parts.ok_or_else(|| self.mismatch("values alone", "values with their times"))
+        };
+        let plain = values.iter().map(|array| part(array, 0)).collect::<Result<Vec<_>>>()?;
+        let times = values.iter().map(|array| part(array, 1)).collect::<Result<Vec<_>>>()?;
+        let at_ms =
+            |(array, row): &Place| times[*array].as_primitive_opt::<Int64Type>().map(|t| t.value(*row));
+        let mut start = 0;
+        let latest = ends.iter().map(|end| {
+            let of_key = &places[std::mem::replace(&mut start, *end)..*end];
+            of_key.iter().filter_map(at_ms).max().unwrap_or_default()
+        });
+        let latest = Arc::new(Int64Array::from_iter_values(latest));
+        let packed = vec![merge.merge(keys, &plain, places, ends)?, latest as ArrayRef];
+        let packed = StructArray::try_new(self.columns.packed_fields(), packed, None);
+        Ok(Arc::new(packed.map_err(self.failed())?))
     }
 
     pub(super) fn failed(&self) -> impl Fn(arrow::error::ArrowError) -> Error {
@@ -133,7 +164,7 @@ impl Gathered {
                 places.extend(same.iter().map(|(_, place)| *place));
                 ends.push(places.len());
             }
-            let array = merge.merge(&keys, &values, &places, &ends)?;
+            let array = of.merged(merge.as_ref(), &keys, &values, &places, &ends)?;
             for (place, row) in merged.into_iter().enumerate() {
                 value_places[row] = (values.len(), place);
             }
@@ -147,7 +178,7 @@ impl Gathered {
         });
         let [keys, values] = columns;
         let mut columns = vec![groups, keys?, values?];
-        if let (true, Some(parts)) = (of.columns.touched, columns[2].as_struct_opt().cloned()) {
+        if let (true, Some(parts)) = (of.columns.behind_values() > 0, columns[2].as_struct_opt().cloned()) {
             columns.splice(2.., parts.columns().iter().cloned());
         }
         let batch = RecordBatch::try_new(of.columns.arrow_schema(), columns);
@@ -272,10 +303,13 @@ impl<'a> Cursor<'a> {
         self.step = (self.share_bytes / self.row_bytes).clamp(1, PIECE_ROWS);
         self.groups = batch.column(0).as_primitive::<UInt16Type>().clone();
         self.keys = of.keys(batch.column(1));
-        // Times go with the values, so that the two stay together.
+        // Times and reasons go with the values, so that they stay together.
         let values = match batch.num_columns() {
             0..=3 => batch.column(2).clone(),
-            _ => Arc::new(StructArray::from(batch.project(&[2, 3]).map_err(of.failed())?)) as ArrayRef,
+            all => {
+                let behind: Vec<_> = (2..all).collect();
+                Arc::new(StructArray::from(batch.project(&behind).map_err(of.failed())?)) as ArrayRef
+            }
         };
         self.arrays = (batch.column(1).clone(), values);
         Ok(true)

@@ -44,6 +44,7 @@ mod layer_writer;
 mod layers;
 mod merge;
 mod new;
+mod quarantine;
 mod salvage;
 mod sample;
 mod scan;
@@ -66,6 +67,7 @@ pub(crate) use merge::Rows;
 pub(crate) use merge::{Merge, Place};
 pub use new::{KeyedColumns, SavepointWriter};
 pub(crate) use new::{now_ms, writer_name};
+pub use quarantine::{Quarantined, QuarantinedRows};
 pub use salvage::{Loss, SALVAGED_FROM, Salvaged, StateLoss, salvage, salvage_to};
 pub use sample::{SAMPLE_OF, sample, sample_to};
 pub use scan::{Batches, Scan, ScanBatch};
@@ -274,7 +276,11 @@ impl Savepoint {
 
     /// Returns the columns of a file of `state`.
     pub fn columns(&self, state: &StateEntry, file: &FileEntry) -> StateColumns {
-        StateColumns { touched: file.touched, ..self.columns_of(state, state.schema_of(file)) }
+        StateColumns {
+            touched: file.touched,
+            quarantined: file.quarantined,
+            ..self.columns_of(state, state.schema_of(file))
+        }
     }
 
     /// Returns the columns of the files of `state` that have this schema.
@@ -285,6 +291,7 @@ impl Savepoint {
             value: schema.data_type.clone(),
             max_parallelism: self.manifest.max_parallelism,
             touched: false,
+            quarantined: false,
         }
     }
 }

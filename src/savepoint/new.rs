@@ -331,6 +331,7 @@ impl SavepointWriter {
             value: schema.data_type.clone(),
             max_parallelism: self.max_parallelism,
             touched: false,
+            quarantined: false,
         };
         let target = Target {
             rows: Rows { columns, uid, state, merge: None },

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::{array_bytes, layout};
 use crate::model::{FileEntry, SchemaVersion};
 use crate::storage::Store;
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray as _};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -185,7 +185,12 @@ impl Sorter {
     /// Adds rows.
     pub(crate) fn push(&mut self, keys: ArrayRef, values: ArrayRef) -> Result<()> {
         let schema = self.target.rows.columns.arrow_schema();
-        for (field, array) in schema.fields()[1..].iter().zip([&keys, &values]) {
+        // What lies behind a value is packed with it.
+        let packed = match values.as_struct_opt() {
+            Some(packed) if schema.fields().len() > 3 => packed.columns().to_vec(),
+            _ => vec![values.clone()],
+        };
+        for (field, array) in schema.fields()[1..].iter().zip([&keys].into_iter().chain(&packed)) {
             if array.data_type() != field.data_type() || (!field.is_nullable() && array.null_count() > 0) {
                 let nulls = array.null_count();
                 let found = format!("column `{}` of {} with {nulls} nulls", field.name(), array.data_type());

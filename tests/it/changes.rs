@@ -518,13 +518,13 @@ fn migrations() -> Vec<Change> {
         change(
             "two migrations, from the first version",
             before(1, count),
-            after(v3, |kept| kept.migrate(CountToV3).migrate(CountToV2)),
+            after(v3, |kept| kept.schema_version(3).migrate(CountToV3).migrate(CountToV2)),
             Ready,
         ),
         change(
             "two migrations, from the second version",
             before(2, |n| (n.to_string(), 9_i64, n as i32)),
-            after(v3, |kept| kept.migrate(CountToV2).migrate(CountToV3)),
+            after(v3, |kept| kept.schema_version(3).migrate(CountToV2).migrate(CountToV3)),
             Ready,
         ),
         change(
@@ -542,7 +542,7 @@ fn migrations() -> Vec<Change> {
         change(
             "a link that is missing",
             before(1, count),
-            after(v3, |kept| kept.migrate(CountToV3)),
+            after(v3, |kept| kept.schema_version(3).migrate(CountToV3)),
             Refused("found schema version 1, wanted 2, no migration in between, in 4 rows"),
         ),
         change(

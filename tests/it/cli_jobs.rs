@@ -39,6 +39,7 @@ fn status(id: &str, job: &str) -> JobStatus {
         schema_version: 2,
         entries: 1000,
         untouched: 400,
+        quarantined: 0,
         unmigrated: vec![VersionCount { schema_version: 1, entries: 250 }],
     };
     JobStatus {
@@ -64,6 +65,7 @@ fn status(id: &str, job: &str) -> JobStatus {
             records_in: 5,
             records_out: 4,
             late_records: 0,
+            passed_over_records: 0,
             busy_ms: 10,
             back_pressured_ms: 0,
             watermark_ms: None,

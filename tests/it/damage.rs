@@ -189,6 +189,7 @@ fn replaced(change: impl FnOnce(&dyn Store, &str, &StateColumns) -> FileEntry) -
         value: state.schemas[0].data_type.clone(),
         max_parallelism: manifest.max_parallelism,
         touched: false,
+        quarantined: false,
     };
     store.delete(&path).unwrap();
     manifest.operators[1].states[0].files = vec![change(&store, &path, &columns)];

@@ -153,6 +153,7 @@ fn elements_of_lists_come_and_go_whatever_their_order() {
             value: DataType::String,
             max_parallelism: manifest.max_parallelism,
             touched: false,
+            quarantined: false,
         };
         let mut writer = StateFileWriter::create(&store, "", "state/x.parquet", &columns).unwrap();
         let values: Vec<_> = elements.iter().map(|e| text(*e)).collect();

@@ -93,8 +93,14 @@ pub(crate) fn write(layers: &[Layer], stride: u16) -> MemoryStore {
                 let value =
                     index.map_or(DataType::Unit, |index: usize| state.schemas[index].data_type.clone());
                 let (kind, max_parallelism) = (StateKind::Value, groups());
-                let columns =
-                    StateColumns { kind, key: Some(DataType::U32), value, max_parallelism, touched: false };
+                let columns = StateColumns {
+                    kind,
+                    key: Some(DataType::U32),
+                    value,
+                    max_parallelism,
+                    touched: false,
+                    quarantined: false,
+                };
                 let path = match index {
                     Some(index) => {
                         let version = state.schemas[index].version;

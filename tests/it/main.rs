@@ -96,6 +96,8 @@ mod parquet_file;
 mod pit_stop;
 #[cfg(feature = "engine")]
 mod process;
+#[cfg(feature = "engine")]
+mod quarantine;
 mod refusals;
 #[cfg(feature = "engine")]
 mod releases;

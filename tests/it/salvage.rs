@@ -303,6 +303,7 @@ fn a_timer_in_a_wrong_key_group_costs_nothing_but_itself() {
         value: DataType::Unit,
         max_parallelism: pitlane::model::MaxParallelism::new(16).unwrap(),
         touched: false,
+        quarantined: false,
     };
     let timer = |i: i64| {
         let fields =

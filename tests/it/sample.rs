@@ -1,6 +1,6 @@
 //! A small savepoint with a bit of everything, made through the public interface.
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt16Array, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt16Array, UInt32Array};
 use pitlane::format::{StateColumns, layout, seal};
 use pitlane::model::{
     DataType, Epoch, Field, FileEntry, ImageKind, JobInfo, JobName, Manifest, MaxParallelism, OperatorEntry,
@@ -31,6 +31,7 @@ pub(crate) fn keyed(key: DataType, value: DataType, groups: u16) -> StateColumns
         value,
         max_parallelism: MaxParallelism::new(groups).unwrap(),
         touched: false,
+        quarantined: false,
     }
 }
 
@@ -55,6 +56,11 @@ pub(crate) fn sorted(columns: &StateColumns, rows: &[(Value, Value)]) -> RecordB
     if columns.touched {
         let times = (0..keys.len() as i64).map(|row| 1_795_223_332_000 - 7_000 * row);
         arrays.push(Arc::new(Int64Array::from_iter_values(times)));
+    }
+    if columns.quarantined {
+        let reasons =
+            (0..keys.len()).map(|row| format!("migration from version 1 to 2 failed: no {row} today"));
+        arrays.push(Arc::new(StringArray::from_iter_values(reasons)));
     }
     RecordBatch::try_new(columns.arrow_schema(), arrays).unwrap()
 }
@@ -167,6 +173,7 @@ pub(crate) fn write_files(store: &dyn Store, dir: &str, size: i64) -> Manifest {
         value: DataType::Tuple(vec![DataType::String, DataType::U64]),
         max_parallelism,
         touched: false,
+        quarantined: false,
     };
     let elements = [("a.csv", 17), ("b.csv.gz", 0)];
     let elements: Vec<_> =

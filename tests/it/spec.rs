@@ -133,6 +133,7 @@ fn types_have_the_columns_of_the_table() {
             value: type_of(&row[0]),
             max_parallelism: MaxParallelism::DEFAULT,
             touched: false,
+            quarantined: false,
         };
         let schema = ArrowSchemaConverter::new().convert(&columns.arrow_schema()).unwrap();
         let mut printed = Vec::new();

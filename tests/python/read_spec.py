@@ -109,7 +109,7 @@ def read_manifest(data):
     members(manifest, ["features", "root", "kind", "created_ms", "writer", "job", "epoch", "labels"])
     members(manifest, ["max_parallelism", "parallelism", "sources", "operators"])
     for feature in members(manifest["features"], ["read", "write"])["read"]:
-        check(feature in ("mixed-schemas", "layers", "shared-files"), "MF-4", f"the feature {feature}")
+        check(feature in ("mixed-schemas", "layers", "quarantine", "shared-files"), "MF-4", f"the feature {feature}")
     without_root = {member: value for member, value in manifest.items() if member != "root"}
     root = hashlib.sha256(canonical(without_root).encode()).hexdigest()
     check(root == digest(manifest["root"]), "MF-5", f"the root hash {root}")
@@ -205,6 +205,10 @@ def check_state(state, manifest):
         if "touched" in file:
             check(file["touched"] is True, "EX-1", f"touched: {file['touched']}")
             check(state["kind"] == "value" and file in state["files"], "EX-2", "times of what does not expire")
+        if "quarantined" in file:
+            check(file["quarantined"] is True, "QU-1", f"quarantined: {file['quarantined']}")
+            check(state["kind"] == "value" and file in state["files"], "QU-2", "no rows of values in quarantine")
+            check("quarantine" in manifest["features"]["read"], "QU-2", "no `quarantine`")
         check(("key_groups" in file) == (keyed and number(file["rows"]) > 0), "MF-12", "key groups")
         if "key_groups" in file:
             first, last = file["key_groups"]
@@ -725,6 +729,9 @@ def read_file(data, file, state, schema, groups):
     if "touched" in file:
         # EX-1
         wanted.append("  required int64 field_id=6 touched_ms;")
+    if "quarantined" in file:
+        # QU-1
+        wanted.append("  required binary field_id=7 reason (String);")
     found = str(parquet.schema).rstrip("\n").split("\n")[2:-1]
     check(found == wanted, "PQ-1", "other columns:\n" + "\n".join(found) + "\nwanted\n" + "\n".join(wanted))
     # PQ-10
@@ -759,7 +766,11 @@ def read_file(data, file, state, schema, groups):
         else:
             places += batch["idx"]
             head = [{"index": index} for index in batch["idx"]]
-        more = [{"touched_ms": str(at)} for at in batch["touched_ms"]] if "touched" in file else [{}] * count
+        more = [{} for _ in range(count)]
+        if "touched" in file:
+            more = [{**m, "touched_ms": str(at)} for m, at in zip(more, batch["touched_ms"])]
+        if "quarantined" in file:
+            more = [{**m, "reason": reason} for m, reason in zip(more, batch["reason"])]
         rows += [{**h, "schema_version": schema["version"], "value": v, **m} for h, v, m in zip(head, values, more)]
         row_groups.append(count)
     # PQ-4, PQ-6
@@ -861,7 +872,7 @@ def read_state(place, state, groups):
         found.append((layer, is_tombstones, rows, keys))
         layers.setdefault(layer, []).extend(keys)
         shown_file = {"path": file["path"], "rows": int(file["rows"]), "key_groups": file.get("key_groups")}
-        shown_file |= {member: file[member] for member in ("layer", "base", "touched") if member in file}
+        shown_file |= {member: file[member] for member in ("layer", "base", "touched", "quarantined") if member in file}
         if is_tombstones:
             tombstones.append(shown_file)
         else:

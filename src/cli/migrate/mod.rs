@@ -64,7 +64,7 @@ const EXAMPLES: &str = "Examples:
 
 Exit status: 0 done; with --dry-run 1 if new keys would be the same and nothing says what then; 2 it could not be done.";
 
-const JSON_HELP: &str = "Print JSON: {path, id, states: [{operator, state, rows_before, rows_after}], linked_files, copied_files,
+const JSON_HELP: &str = "Print JSON: {path, id, states: [{operator, state, rows_before, rows_after, quarantined}], linked_files, copied_files,
   written_files}; with --dry-run {max_parallelism: {from, to}, states: [{operator, state, rows, size_bytes,
   from: [version], dropped, to: {operator, state, version, rungs: [{rung: as is | metadata | chunks | rows | sorted,
   rows}], changes: [text]}}], collisions: [{operator, state, rows, examples, refused}]}";

@@ -5,7 +5,9 @@ use crate::cli::named::DataArgs;
 use crate::cli::{Answer, Console, Outcome};
 use crate::control::{JobStatus, client};
 use crate::error::{Error, Result};
-use crate::migrate::{MigrationStatus, OldVersion, StateStatus, VersionRows, retire, status};
+use crate::migrate::{
+    MigrationStatus, OldVersion, StateStatus, VersionRows, retire, status, version_history,
+};
 use crate::model::SchemaVersion;
 use crate::savepoint::Savepoint;
 use std::path::{Path, PathBuf};
@@ -49,23 +51,37 @@ Exit status: 0 no row is left under an old version; 1 some are; 2 it could not b
 #[command(after_help = EXAMPLES)]
 pub(super) struct StatusArgs {
     /// A savepoint, as in `pitlane inspect`, or the id or name of a running job
-    #[arg(value_name = "SAVEPOINT|JOB")]
-    of: String,
+    #[arg(value_name = "SAVEPOINT|JOB", required_unless_present = "history")]
+    of: Option<String>,
+    /// Show since when there are rows under which version, over all savepoints and checkpoints below --data
+    #[arg(long, conflicts_with = "of")]
+    history: bool,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     run_dir: RunDirArgs,
-    /// Print JSON: {done, states: [{operator, state, newest, rows, done, schemas: [{version, rows}]}]}
+    /// Print JSON, with --history {savepoints, states: [{operator, state, versions: [{version, since_ms, last_ms}],
+    /// points: [{savepoint, created_ms, rows: [{version, rows}]}]}]}, else {done, states: [{operator, state, newest, rows, done, quarantined, schemas: [{version, rows}]}]}
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "Examples:
   pitlane migrate status SAVEPOINT
-  pitlane migrate status flights --json | jq .done";
+  pitlane migrate status flights --json | jq .done
+  pitlane migrate status --history";
 
 pub(super) fn run(args: &StatusArgs, console: &mut Console<'_>) -> Outcome {
-    let status = status_of(args)?;
+    let Some(of) = &args.of else {
+        let savepoints = args.data.all()?;
+        let history = version_history(savepoints.iter().map(|s: &Savepoint| (s.location(), s.manifest())));
+        match args.json {
+            true => console.json(&history.to_json())?,
+            false => write!(console.out, "{history}")?,
+        }
+        return Ok(Answer::Yes);
+    };
+    let status = status_of(args, of)?;
     if args.json {
         console.json(&status.to_json())?;
     } else {
@@ -94,14 +110,14 @@ pub(super) fn run_retire(args: &RetireArgs, console: &mut Console<'_>) -> Outcom
     Ok(if found.may_go() { Answer::Yes } else { Answer::No })
 }
 
-fn status_of(args: &StatusArgs) -> Result<MigrationStatus> {
-    match args.data.open(Path::new(&args.of)) {
+fn status_of(args: &StatusArgs, of: &str) -> Result<MigrationStatus> {
+    match args.data.open(Path::new(of)) {
         Ok(savepoint) => Ok(status(savepoint.manifest())),
         Err(not_a_savepoint @ (Error::NotASavepoint { .. } | Error::NoSuchSavepoint { .. })) => {
-            match client::find(&args.run_dir.run_dir(), &args.of) {
+            match client::find(&args.run_dir.run_dir(), of) {
                 Ok(job) => Ok(status_of_job(job.status())),
                 // What looks like a path was meant as one.
-                Err(Error::NoSuchJob { .. }) if Path::new(&args.of).exists() || args.of.contains('/') => {
+                Err(Error::NoSuchJob { .. }) if Path::new(of).exists() || of.contains('/') => {
                     Err(not_a_savepoint)
                 }
                 Err(error) => Err(error),
@@ -126,6 +142,7 @@ fn status_of_job(job: &JobStatus) -> MigrationStatus {
                 newest: SchemaVersion(state.schema_version),
                 rows_at_newest: state.entries.saturating_sub(state.unmigrated_entries()),
                 older,
+                quarantined: state.quarantined,
             });
         }
     }

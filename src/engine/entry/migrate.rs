@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Make a new savepoint out of an old one, in which all state is as this release has it
 ///
-/// Takes every row through the job's migrations, on all cores. The old savepoint stays as it is; the new one appears
+/// Takes every row through the job's migrations, on all cores, those in quarantine too. The old savepoint stays as it is; the new one appears
 /// when all of it is there. A job needs none of this to start: it migrates each key when it is first touched.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -35,6 +35,9 @@ pub(super) struct MigrateArgs {
     /// all other state stays as it is; may be given several times
     #[arg(long, value_name = "OPERATOR/STATE=VERSION", value_parser = older, conflicts_with = "drop_unmatched")]
     back: Vec<(OperatorUid, StateName, SchemaVersion)>,
+    /// Put rows whose migration fails into quarantine, instead of ending
+    #[arg(long, conflicts_with = "back")]
+    quarantine_failing_keys: bool,
     /// The number of threads; as many as there are cores unless said otherwise
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -65,6 +68,7 @@ impl MigrateArgs {
                 let shown = rewrite::Shown::default();
                 let mut options = rewrite::Options { progress: &shown, ..Default::default() };
                 options.threads = self.threads.unwrap_or(options.threads);
+                options.quarantine_failing_keys = self.quarantine_failing_keys;
                 let done = rewrite::run_to(&rewrite, new, options);
                 shown.end();
                 let done = done?;

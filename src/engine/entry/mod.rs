@@ -136,6 +136,13 @@ struct RunArgs {
     /// `pitlane migrate sweep` changes it while the job runs.
     #[arg(long, value_name = "ROWS[,PERCENT]", default_value_t = Sweep::NONE)]
     sweep: Sweep,
+    /// Go on without keys whose migration fails: their state goes into quarantine, records for them are passed over
+    ///
+    /// By default such a key ends the job. Set aside, its state is kept as it is in every later savepoint, with the reason;
+    /// records that come for it are counted and lost, its timers wait. The next start tries again: `pitlane quarantine`
+    /// shows what is there.
+    #[arg(long)]
+    quarantine_failing_keys: bool,
     /// Restart the job when it fails: never, fixed, exponential or rate, with settings; see --help
     ///
     /// A supervisor runs each attempt as a process of its own, which goes on from the last checkpoint. Default: what
@@ -280,6 +287,7 @@ impl RunArgs {
             checkpoint_interval: self.checkpoint_interval_ms.map(Duration::from_millis),
             incremental: self.incremental,
             sweep: self.sweep,
+            quarantine_failing_keys: self.quarantine_failing_keys,
             supervision,
             clock: Clock::system(),
         })

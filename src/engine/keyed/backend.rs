@@ -1,5 +1,6 @@
 //! All keyed states of one operator instance, and the image of them while records go on.
 
+use super::gate::Gate;
 use super::state::{AnyState, Counts};
 use crate::engine::background::Background;
 use crate::engine::clock::Clock;
@@ -27,6 +28,7 @@ const SCAN_SLICE: (Duration, Duration) = (Duration::from_micros(50), Duration::f
 /// The states of an instance, in the order in which they were declared.
 pub(crate) struct Backend {
     states: Vec<Rc<RefCell<dyn AnyState>>>,
+    gate: Gate,
     /// The state whose image is being taken; those before it are through.
     imaging: Option<usize>,
     clock: Clock,
@@ -51,6 +53,7 @@ impl Backend {
     pub(crate) fn new(context: &OpenContext<'_>) -> Self {
         Self {
             states: Vec::new(),
+            gate: Gate::new(context),
             imaging: None,
             clock: context.clock.clone(),
             is_expiring: false,
@@ -71,9 +74,16 @@ impl Backend {
         let mut state = state;
         self.is_expiring |= state.tell_time(i64::MIN).is_some();
         let state = Rc::new(RefCell::new(state));
-        self.states.push(Rc::clone(&state) as Rc<RefCell<dyn AnyState>>);
+        let shared: Rc<RefCell<dyn AnyState>> = Rc::clone(&state) as _;
+        self.gate.add(&shared);
+        self.states.push(shared);
         self.metered.push(StateReading::default());
         state
+    }
+
+    /// Returns what records and timers pass.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Tells the meters how many entries there are.
@@ -83,12 +93,15 @@ impl Backend {
             let Counts { entries, untouched, unmigrated } = state.counts();
             let (entries, untouched) = (entries as i64, untouched as i64);
             let known: i64 = metered.unmigrated.values().sum();
-            if (metered.entries, metered.untouched, known) == (entries, untouched, unmigrated as i64) {
+            let quarantined = state.quarantined() as i64;
+            if (metered.entries, metered.untouched, known, metered.quarantined)
+                == (entries, untouched, unmigrated as i64, quarantined)
+            {
                 continue;
             }
             let unmigrated = if unmigrated == 0 { BTreeMap::new() } else { state.unmigrated() };
             let unmigrated = unmigrated.into_iter().map(|(version, rows)| (version.0, rows as i64)).collect();
-            let now = StateReading { entries, untouched, unmigrated };
+            let now = StateReading { entries, untouched, unmigrated, quarantined };
             self.meters[self.node].state(state.name().as_str(), metered, &now);
             *metered = now;
         }

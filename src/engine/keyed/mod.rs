@@ -6,6 +6,7 @@
 //! Expiry          when values are gone by themselves
 //! Timers          a set of times and keys, kept as a state like any other, and in the order of their times
 //! BroadcastState  one map that all instances have, stored once
+//! Gate            keeps keys out of service for which a migration failed
 //! Backend         all states of one instance, and the image of them while records go on
 //! Stateful        an operator out of its own logic and a backend
 //! ```
@@ -14,6 +15,7 @@ mod backend;
 mod broadcast;
 mod emit;
 mod expiry;
+mod gate;
 mod settings;
 mod state;
 mod stateful;
@@ -23,6 +25,7 @@ pub(crate) use backend::Backend;
 pub(crate) use broadcast::BroadcastState;
 pub(crate) use emit::Emitter;
 pub(crate) use expiry::{Expiry, Lifetime, split};
+pub(crate) use gate::Gate;
 pub(crate) use settings::{MigrateEach, MigrateEachValue, StateSettings};
 pub(crate) use state::{Current, KeyedState, Place, blamed, blaming, naming_key};
 pub(crate) use stateful::{Logic, Stateful};

@@ -5,16 +5,18 @@ use super::expiry::{Lifetime, Touched};
 use crate::engine::chain::START;
 use crate::engine::graph::OpenContext;
 use crate::engine::image::{ImageOrder, KeyedImage, StateFileKind};
+use crate::engine::with_causes;
 use crate::error::{BoxError, Error, Result};
-use crate::migrate::lazy::{Swept, Untouched, UntouchedImage};
+use crate::migrate::lazy::{Swept, Untouched};
 use crate::model::{
     KeyGroup, KeyGroupRange, MaxParallelism, OperatorUid, Schema, SchemaVersion, StateKind, StateName,
     SweptRows,
 };
 use crate::state::table::{GroupImage, Table};
 use crate::state::{Key, State, shown_key};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
 /// Where a key lies: the key group that it belongs to, and its hash in tables of keys.
@@ -43,7 +45,15 @@ pub(crate) struct KeyedState<K: Key, S: State> {
     is_tracked: bool,
     /// Of timers: those that were taken over in the background, until they are known by their times.
     pub(super) unseen: Vec<K>,
+    /// The keys that are out of service, if keys whose migration fails are to be.
+    aside: Option<Aside<K>>,
 }
+
+/// Keys that a migration failed for, by hash.
+type Aside<K> = HashMap<u64, Vec<K>>;
+
+/// So many keys that are set aside are told of one by one.
+const TOLD_ASIDE: u64 = 20;
 
 /// The values on the heap. Those that never expire have no time beside them: it would take room in each entry.
 enum Live<K: Key, S: State> {
@@ -72,6 +82,9 @@ impl<K: Key, S: State> KeyedState<K, S> {
         let uid = context.uid.clone();
         let held = context.held()?;
         let mut untouched = Untouched::none(uid.clone(), name.clone(), held);
+        if context.quarantines {
+            untouched.set_failing_aside();
+        }
         let found = context.restore.and_then(|s| Some((s, s.manifest().operator(&uid)?.state(&name)?)));
         if let Some((savepoint, entry)) = found {
             let view = savepoint.operator(uid.as_str())?.state(name.as_str())?;
@@ -108,6 +121,7 @@ impl<K: Key, S: State> KeyedState<K, S> {
             },
             is_tracked: context.is_incremental,
             unseen: Vec::new(),
+            aside: context.quarantines.then(HashMap::new),
         };
         if opened.is_tracked {
             with_table!(&mut opened.live, table => table.track(START));
@@ -123,6 +137,41 @@ impl<K: Key, S: State> KeyedState<K, S> {
 
     pub(crate) fn max_parallelism(&self) -> MaxParallelism {
         self.file.max_parallelism
+    }
+
+    /// Takes a key out of the savepoint as if it were touched, migrated; it counts as written, but not as touched.
+    fn admit_key(&mut self, at: Place, key: &K) -> Result<()> {
+        let taken = self.untouched.taken();
+        let Self { live, untouched, .. } = self;
+        match live {
+            Live::Lasting(table) => {
+                table.update(at.group, at.hash, key, || untouched.take(at.group, key), |_| ())?;
+            }
+            Live::Expiring(table, lifetime) => {
+                let absent = || take_live(untouched, lifetime, at.group, key);
+                table.update(at.group, at.hash, key, absent, |_| ())?;
+            }
+        }
+        if self.is_tracked && self.untouched.taken() != taken {
+            self.note_taken(at, key);
+        }
+        Ok(())
+    }
+
+    /// Notes that the key is out of service that a migration has just failed for.
+    ///
+    /// # Errors
+    ///
+    /// The failure, if it is another one or keys are not to be set aside.
+    fn set_aside(&mut self, error: Error) -> Result<()> {
+        let Some(aside) = &mut self.aside else { return Err(error) };
+        let Some(key) = self.untouched.take_failed_key() else { return Err(error) };
+        aside.entry(key.hash64()).or_default().push(key);
+        match self.untouched.failed() {
+            ..=TOLD_ASIDE => tracing::warn!("in quarantine: {}", with_causes(&error)),
+            _ => tracing::debug!("in quarantine: {}", with_causes(&error)),
+        }
+        Ok(())
     }
 
     /// Returns whether the value of `key` is on the heap.
@@ -268,6 +317,16 @@ pub(super) trait AnyState {
     /// a migration.
     fn counts(&self) -> Counts;
 
+    /// Returns how many entries are in quarantine, tried again or not.
+    fn quarantined(&self) -> u64 {
+        0
+    }
+
+    /// Migrates a key of the operator's, if it is one of this state and there is need; returns whether it is in service.
+    fn admit(&mut self, _at: Place, _key: &dyn Any) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Returns the entries that wait for a migration, by schema version.
     fn unmigrated(&self) -> BTreeMap<SchemaVersion, u64>;
 
@@ -314,8 +373,8 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
             Live::Lasting(_) => None,
             Live::Expiring(_, lifetime) => Some(*lifetime),
         };
-        // What nobody has touched has not changed.
-        let untouched = if layer.is_some() { UntouchedImage::default() } else { self.untouched.image() };
+        // What nobody has touched has not changed, but for what was set aside.
+        let untouched = if layer.is_some() { self.untouched.image_of_failed() } else { self.untouched.image() };
         let (file, schema) = (self.file.clone(), self.schema.clone());
         let image = KeyedImage::new::<K>(file, order, schema, untouched, size);
         image.expiring(lifetime).layer(layer.map(|(_, layer)| layer))
@@ -339,6 +398,28 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
         self.untouched.unmigrated_by_version()
     }
 
+    fn quarantined(&self) -> u64 {
+        self.untouched.quarantined()
+    }
+
+    fn admit(&mut self, at: Place, key: &dyn Any) -> Result<bool> {
+        // Timers have other keys, and no migrations.
+        let (Some(aside), Some(key)) = (&self.aside, key.downcast_ref::<K>()) else { return Ok(true) };
+        if self.untouched.unmigrated() == 0 {
+            return Ok(true);
+        }
+        if aside.get(&at.hash).is_some_and(|keys| keys.contains(key)) {
+            return Ok(false);
+        }
+        if self.is_live(at, key) {
+            return Ok(true);
+        }
+        match self.admit_key(at, key) {
+            Ok(()) => Ok(true),
+            Err(error) => self.set_aside(error).map(|()| false),
+        }
+    }
+
     fn left(&self, rows: SweptRows) -> u64 {
         self.untouched.left(rows)
     }
@@ -350,7 +431,14 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
                 Live::Expiring(_, lifetime) => Some(*lifetime),
             };
             let wanted = |touched_ms| lifetime.is_none_or(|l| l.is_live(l.stored(touched_ms)));
-            let Some(swept) = self.untouched.take_next(rows, wanted)? else { return Ok(count) };
+            let swept = match self.untouched.take_next(rows, wanted) {
+                Ok(Some(swept)) => swept,
+                Ok(None) => return Ok(count),
+                Err(error) => {
+                    self.set_aside(error)?;
+                    continue;
+                }
+            };
             let Swept { key, value, is_same, is_handed_out } = swept;
             let at = Place { hash: key.slot64(), ..self.place(key.hash64()) };
             if self.file.kind == StateKind::Timers && !is_handed_out {

@@ -1,6 +1,6 @@
 //! An operator with keyed state: its own logic, and a backend that takes images of the state beside it.
 
-use super::Backend;
+use super::{Backend, Gate};
 use crate::engine::batch::Payload;
 use crate::engine::image::{ImageOrder, ImageTasks};
 use crate::engine::operator::{Operator, Outbox, Work};
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// What an operator does with records and with time; it never hears of images.
 pub(crate) trait Logic {
+    /// Leaves out the records whose keys are out of service.
+    fn admitted(&self, input: usize, records: Payload, gate: &Gate) -> Result<Payload>;
+
     /// As [`Operator::receive`].
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()>;
 
@@ -38,6 +41,7 @@ impl<L> Stateful<L> {
 impl<L: Logic> Operator for Stateful<L> {
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         self.backend.tell_time();
+        let records = self.logic.admitted(input, records, self.backend.gate())?;
         self.logic.receive(input, records, out)
     }
 

@@ -5,7 +5,7 @@
 //! key group and time.
 
 use super::state::{KeyedState, Place};
-use super::{Backend, StateSettings};
+use super::{Backend, Gate, StateSettings};
 use crate::engine::graph::OpenContext;
 use crate::error::{JobProblem, Result};
 use crate::migrate::StateDescription;
@@ -74,6 +74,7 @@ pub(crate) struct Timers<K: Key> {
     due: BTreeMap<i64, Vec<(Place, K)>>,
     /// Until when timers of the savepoint were looked for.
     looked_until_ms: Option<i64>,
+    gate: Gate,
 }
 
 impl<K: Key> Timers<K> {
@@ -85,7 +86,8 @@ impl<K: Key> Timers<K> {
     /// Opens them where the savepoint left them.
     pub(crate) fn open(kind: TimeKind, context: &OpenContext<'_>, backend: &mut Backend) -> Result<Self> {
         let state = KeyedState::open(&Self::settings(kind), StateKind::Timers, context)?;
-        Ok(Self { state: backend.add(state), due: BTreeMap::new(), looked_until_ms: None })
+        let state = backend.add(state);
+        Ok(Self { state, due: BTreeMap::new(), looked_until_ms: None, gate: backend.gate().clone() })
     }
 
     fn settings(kind: TimeKind) -> StateSettings<()> {
@@ -120,7 +122,7 @@ impl<K: Key> Timers<K> {
         self.take(at_ms, key, place).map(drop)
     }
 
-    fn take(&mut self, at_ms: i64, key: &K, place: Place) -> Result<bool> {
+    fn take(&self, at_ms: i64, key: &K, place: Place) -> Result<bool> {
         let timer = TimerKey { at_ms, key: key.clone() };
         let slot = Self::slot(place, at_ms);
         self.state.borrow_mut().update(slot, &timer, |value| value.take().is_some())
@@ -145,8 +147,13 @@ impl<K: Key> Timers<K> {
             }
             let mut timers = first.remove();
             let mut failed = None;
-            timers.retain(|(place, key)| match self.take(at_ms, key, *place) {
-                Ok(was_set) => was_set,
+            // Timers of a key that is out of service stay in the state, and are due when it is back.
+            let is_due = |(place, key): &(Place, K)| match self.gate.admits(*place, key)? {
+                true => self.take(at_ms, key, *place),
+                false => Ok(false),
+            };
+            timers.retain(|timer| match is_due(timer) {
+                Ok(is_due) => is_due,
                 Err(error) => {
                     failed.get_or_insert(error);
                     false

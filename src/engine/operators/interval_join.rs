@@ -8,7 +8,7 @@ use crate::connectors::Record;
 use crate::engine::batch::{BEFORE_ALL, KeyedRows, NONE_HELD, Payload};
 use crate::engine::graph::{OpenContext, undecodable};
 use crate::engine::keyed::{
-    Backend, Emitter, KeyedState, Logic, Place, StateSettings, Stateful, TimeKind, Timers, blaming,
+    Backend, Emitter, Gate, KeyedState, Logic, Place, StateSettings, Stateful, TimeKind, Timers, blaming,
 };
 use crate::engine::meter::Meter;
 use crate::engine::operator::{Operator, Outbox};
@@ -219,6 +219,13 @@ where
     O: Record,
     F: FnMut(&L, &R) -> O,
 {
+    fn admitted(&self, input: usize, records: Payload, gate: &Gate) -> Result<Payload> {
+        match input {
+            0 => gate.admitted::<K, L>(records),
+            _ => gate.admitted::<K, R>(records),
+        }
+    }
+
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         let Self { join, left, right, common } = self;
         match input {

@@ -3,7 +3,7 @@
 use crate::connectors::Record;
 use crate::engine::batch::{KeyedRows, Payload, Rows};
 use crate::engine::graph::{OpenContext, undecodable};
-use crate::engine::keyed::{Backend, Emitter, KeyedState, Logic, StateSettings, Stateful, blaming};
+use crate::engine::keyed::{Backend, Emitter, Gate, KeyedState, Logic, StateSettings, Stateful, blaming};
 use crate::engine::operator::{Operator, Outbox};
 use crate::error::Result;
 use crate::model::StateKind;
@@ -49,6 +49,10 @@ where
     S: State,
     F: FnMut(&K, &mut Option<S>, T, &mut Vec<O>),
 {
+    fn admitted(&self, _input: usize, records: Payload, gate: &Gate) -> Result<Payload> {
+        gate.admitted::<K, T>(records)
+    }
+
     fn receive(&mut self, _input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         let KeyedRows { hashes, keys, rows } = records.take::<KeyedRows<K, T>>().map_err(undecodable)?;
         let Rows { times_ms, records } = rows;

@@ -7,7 +7,7 @@ use crate::connectors::Record;
 use crate::engine::batch::{BEFORE_ALL, KeyedRows, Payload, Rows};
 use crate::engine::graph::{OpenContext, undecodable};
 use crate::engine::keyed::{
-    Backend, Emitter, KeyedState, Logic, Place, StateSettings, TimeKind, Timers, blaming,
+    Backend, Emitter, Gate, KeyedState, Logic, Place, StateSettings, TimeKind, Timers, blaming,
 };
 use crate::engine::meter::Meter;
 use crate::engine::operator::Outbox;
@@ -343,6 +343,10 @@ where
     W: WindowAssigner<A>,
     C: Content<K, A, super::content::Nothing>,
 {
+    fn admitted(&self, _input: usize, records: Payload, gate: &Gate) -> Result<Payload> {
+        gate.admitted::<K, A>(records)
+    }
+
     fn receive(&mut self, _input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         let assigner = self.settings.assigner.clone();
         self.records(0, records, &assigner, C::first)?;
@@ -370,6 +374,13 @@ where
     W: WindowAssigner<A> + WindowAssigner<B>,
     C: Content<K, A, B>,
 {
+    fn admitted(&self, input: usize, records: Payload, gate: &Gate) -> Result<Payload> {
+        match input {
+            0 => gate.admitted::<K, A>(records),
+            _ => gate.admitted::<K, B>(records),
+        }
+    }
+
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         let assigner = self.0.settings.assigner.clone();
         match input {

@@ -74,11 +74,22 @@ impl<M: Migration> Migration for MigratePanes<M> {
     const TO: u32 = M::TO;
     const REVISION: u32 = M::REVISION;
     const DROPS: &'static [&'static str] = M::DROPS;
+    const HAS_DOWN: bool = M::HAS_DOWN;
 
     fn migrate(&self, key: &Value, old: Self::From) -> Result<Option<Self::To>, BoxError> {
         let mut panes = Vec::with_capacity(old.0.len());
         for (window, Pane { content, records, told }) in old.0 {
             if let Some(content) = self.0.migrate(key, content)? {
+                panes.push((window, Pane { content, records, told }));
+            }
+        }
+        Ok((!panes.is_empty()).then_some(Panes(panes)))
+    }
+
+    fn down(&self, key: &Value, new: Self::To) -> Result<Option<Self::From>, BoxError> {
+        let mut panes = Vec::with_capacity(new.0.len());
+        for (window, Pane { content, records, told }) in new.0 {
+            if let Some(content) = self.0.down(key, content)? {
                 panes.push((window, Pane { content, records, told }));
             }
         }

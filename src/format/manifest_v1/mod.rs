@@ -5,7 +5,7 @@
 
 mod read;
 
-use super::manifest::{Door, FORMAT, LAYERS, MIXED_SCHEMAS, SHARED_FILES};
+use super::manifest::{Door, FORMAT, LAYERS, MIXED_SCHEMAS, QUARANTINE, SHARED_FILES};
 use super::type_json;
 use crate::error::Result;
 use crate::model::{
@@ -140,6 +140,8 @@ struct FileV1 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     touched: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    quarantined: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     key_groups: Option<(u16, u16)>,
 }
 
@@ -187,9 +189,11 @@ fn needed_features(manifest: &Manifest) -> Vec<(&'static str, &'static str)> {
     let is_layered = manifest.states().any(|(_, state)| state.is_layered());
     let is_mixed = manifest.states().any(|(_, state)| state.schemas.len() > 1);
     let is_shared = manifest.files().any(|file| file.base.is_some());
+    let is_quarantined = manifest.files().any(|file| file.quarantined);
     let features = [
         (is_layered, (LAYERS, "a state in layers")),
         (is_mixed, (MIXED_SCHEMAS, "two schemas in one state")),
+        (is_quarantined, (QUARANTINE, "rows in quarantine")),
         (is_shared, (SHARED_FILES, "a file of another directory")),
     ];
     features.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, feature)| feature).collect()
@@ -320,6 +324,7 @@ impl From<&FileEntry> for FileV1 {
             layer: Some(file.layer).filter(|layer| *layer > 0),
             base: file.base.clone(),
             touched: file.touched.then_some(true),
+            quarantined: file.quarantined.then_some(true),
             key_groups: file.key_groups.map(|range| (range.first().index(), range.last().index())),
         }
     }

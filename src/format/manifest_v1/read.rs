@@ -322,8 +322,21 @@ fn read_file(
             return Err(refuse("EX-1", "`touched` that is false".to_owned(), wanted));
         }
     };
+    let quarantined = match wire.quarantined {
+        None => false,
+        Some(true) if may_be_touched => true,
+        Some(true) => {
+            let wanted = "rows of the kind `value` alone in quarantine".to_owned();
+            return Err(refuse("QU-2", "rows in quarantine".to_owned(), wanted));
+        }
+        Some(false) => {
+            let wanted = "`true`, or no member `quarantined`".to_owned();
+            return Err(refuse("QU-1", "`quarantined` that is false".to_owned(), wanted));
+        }
+    };
     Ok(FileEntry {
         touched,
+        quarantined,
         size_bytes: size,
         sha256,
         tail_bytes: tail,

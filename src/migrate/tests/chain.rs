@@ -116,7 +116,10 @@ fn migrations_that_do_not_fit_together_are_refused() {
     }
     assert_eq!(
         problem(&Chain::<V1>::current(1).then(Back)),
-        format!("{start}`Back` leads from version 1 to 1")
+        format!(
+            "{start}`Back` leads from version 1 to 1; a type without `#[state(version = ..)]`, such as a number or a \
+             tuple, counts as version 1: say `const TO: u32 = 2;` in the migration"
+        )
     );
     // One logical type, two Rust types: a value cannot pass from one to the other.
     struct Listed;
@@ -279,4 +282,26 @@ proptest::proptest! {
             proptest::prop_assert_eq!(&found, &expected[row]);
         }
     }
+}
+
+/// A panic in a migration is a failure like any other: the value that it was given is known, and the job says so.
+#[test]
+fn a_migration_that_panics_fails_with_the_value_that_it_was_given() {
+    struct Panics;
+    impl Migration for Panics {
+        type From = V1;
+        type To = V2;
+        const FROM: u32 = 1;
+        const TO: u32 = 2;
+        const HAS_DOWN: bool = true;
+        fn migrate(&self, key: &Value, _: V1) -> Result<Option<V2>, BoxError> {
+            panic!("no way on from {key}")
+        }
+    }
+    let chain = Chain::<V2>::current(2).then(Panics);
+    let route = chain.route(&Schema { version: SchemaVersion(1), data_type: v1() }).unwrap();
+    let values = route.open(&column::<V1>(&[(true, 5)])).unwrap();
+    let failure = values.read(0, &|| Value::from("hall")).unwrap_err();
+    assert_eq!(failure.source.to_string(), "it panicked: no way on from \"hall\"");
+    assert_eq!(failure.value.unwrap().to_string(), "(true, 5)");
 }

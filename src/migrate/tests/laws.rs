@@ -77,7 +77,7 @@ step!(Panics, i64 => i64, |self, _, old| { assert!(old < 100, "too many: {old}")
 fn a_panic_is_no_answer() {
     let found = checked(&[5_i64, 1_000], &Chain::<i64>::current(2).then(Panics));
     let shown = found.to_string();
-    assert!(shown.contains("stored under version 1: 100\n  panic: too many: 100"), "{shown}");
+    assert!(shown.contains("stored under version 1: 100\n  error: it panicked: too many: 100"), "{shown}");
 }
 
 struct Counts(AtomicI64);

@@ -133,9 +133,10 @@ fn names_column(name: &str, path: &str) -> bool {
 fn check_column(state: StateView<'_>, name: &str) -> Result<()> {
     let mut known: Vec<String> = Vec::new();
     for schema in &state.entry.schemas {
-        let is_touched = state.entry.files.iter().any(|file| file.touched);
+        let touched = state.entry.files.iter().any(|file| file.touched);
+        let quarantined = state.entry.files.iter().any(|file| file.quarantined);
         let columns = state.savepoint.columns_of(state.entry, schema);
-        let paths = StateColumns { touched: is_touched, ..columns }.leaf_paths()?;
+        let paths = StateColumns { touched, quarantined, ..columns }.leaf_paths()?;
         if paths.iter().any(|path| names_column(name, path)) {
             return Ok(());
         }

@@ -91,6 +91,25 @@ fn what_a_job_refuses_at_its_start_it_refuses_to_rewrite() {
     assert!(error.to_string().contains("has no code here"), "{error}");
 }
 
+/// What a start accepts after a look at the values, a rewrite accepts too: one decision for both (clause EV-11).
+#[test]
+fn a_narrower_type_is_no_obstacle_if_all_values_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let stored = |values: [i64; 2]| {
+        let rows = values.iter().enumerate().map(|(key, value)| (json!(key), json!([value]))).collect();
+        let state = Rows { uid: "count", state: "counts", key: "u64", version: 1, value: "(i64,)", rows };
+        savepoint_of(&[state], 16)
+    };
+    let description = job(1, dir.path()).describe().unwrap();
+    let error = Rewrite::by_job(&stored([7, i64::from(u32::MAX) + 1]), &description, &[]).unwrap_err();
+    assert!(error.to_string().contains("found i64, wanted u32"), "{error}");
+    let fits = stored([7, i64::from(u32::MAX)]);
+    let new = carried_out(&Rewrite::by_job(&fits, &description, &[]).unwrap()).unwrap().savepoint;
+    assert_eq!(type_shown(&new, "count", "counts"), "(u32,)");
+    let rows = rows_of(&new, "count", "counts");
+    assert_eq!((&rows["0"].1, &rows["1"].1), (&json!([7]), &json!([u32::MAX])));
+}
+
 #[test]
 fn all_rows_go_through_the_jobs_migrations_as_at_first_touch() {
     let dir = tempfile::tempdir().unwrap();
@@ -198,4 +217,59 @@ fn a_release_that_is_rolled_back_gets_its_values_back() {
     let wanted = (OperatorUid::new("count").unwrap(), StateName::new("counts").unwrap(), SchemaVersion(1));
     let error = Rewrite::back_by_job(&new, &one_way, &[wanted]).unwrap_err().to_string();
     assert!(error.ends_with("`OneWay` has no `down`"), "{error}");
+}
+
+/// Rows that expire keep their times when they get new places; of those that are merged the latest counts (clause EX-1).
+#[test]
+fn times_at_which_rows_were_touched_go_with_them_to_new_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = pitlane::engine::Clock::by_hand(1_000);
+    let options = RunOptions { clock: clock.clone(), ..RunOptions::in_dir(dir.path().join("data")) };
+    let visits = |splits: u32| {
+        let job = Job::new("visiting");
+        // The first split has all keys, the second one those that 3 divides.
+        let numbers = Generator::new(splits, 10, |split, n| if split == 0 { n } else { n / 3 * 3 });
+        let keyed = job.source(numbers).uid("numbers").key_by(|n| *n);
+        let visits = keyed.flat_map_with_state(|state: &mut Option<u64>, n: u64| {
+            *state = Some(n);
+            Some(n)
+        });
+        let visits = visits.uid("visits").expire_after(std::time::Duration::from_secs(3600));
+        visits.sink(FileSink::json_lines(dir.path().join("out"))).uid("lines");
+        job
+    };
+    visits(1).run(&options).unwrap();
+    clock.advance_to(5_000);
+    let end = visits(2).run(&options).unwrap();
+    let old = Savepoint::open(end.image.unwrap()).unwrap();
+    let times = |savepoint: &Savepoint| -> BTreeMap<String, String> {
+        let state = savepoint.operator("visits").unwrap().state("state").unwrap();
+        let mut times = BTreeMap::new();
+        for batch in state.scan() {
+            let batch = batch.unwrap().batch;
+            let column = |index| (0..batch.num_rows()).map(move |row| (index, row));
+            let shown = |(index, row): (usize, usize)| {
+                arrow::util::display::array_value_to_string(batch.column(index), row).unwrap()
+            };
+            times.extend(column(1).map(shown).zip(column(3).map(shown)));
+        }
+        times
+    };
+    let before = times(&old);
+    assert_eq!((before["0"].as_str(), before["1"].as_str(), before["9"].as_str()), ("5000", "1000", "5000"));
+    let regrouped = migrated(&old, "max_parallelism = 7\n").unwrap();
+    assert_eq!(times(&regrouped), before);
+    let rekeyed = "[[state]]\noperator = 'visits'\nstate = 'state'\n\
+                   rekey = { as = 'key / 4', merge = 'max(a, b)' }\n";
+    let rekeyed = migrated(&old, rekeyed).unwrap();
+    let wanted =
+        [("0", "5000"), ("1", "5000"), ("2", "5000")].map(|(key, at)| (key.to_owned(), at.to_owned()));
+    assert_eq!(times(&rekeyed), BTreeMap::from(wanted));
+    let alone = "[[state]]\noperator = 'visits'\nstate = 'state'\nrekey = { as = 'key + 100' }\n";
+    let alone = times(&migrated(&old, alone).unwrap());
+    let wanted: BTreeMap<String, String> = before
+        .iter()
+        .map(|(key, at)| ((key.parse::<u64>().unwrap() + 100).to_string(), at.clone()))
+        .collect();
+    assert_eq!(alone, wanted);
 }

@@ -71,16 +71,16 @@ fn rows_of(savepoint: &Savepoint, uid: &str, state: &str) -> BTreeMap<String, (u
     for batch in state.scan() {
         let batch = batch.unwrap();
         let schema = &entry.schemas[batch.schema];
-        let shown = |index: usize, data_type: &DataType, row| {
-            value_at(batch.batch.column(index), data_type, row).unwrap().to_json()
+        let shown = |name: &str, data_type: &DataType, row| {
+            value_at(batch.batch.column_by_name(name).unwrap(), data_type, row).unwrap().to_json()
         };
         for row in 0..batch.batch.num_rows() {
             let key = match (&entry.key, entry.kind) {
-                (Some(key), StateKind::Value | StateKind::Timers) => shown(1, key, row),
+                (Some(key), StateKind::Value | StateKind::Timers) => shown("key", key, row),
                 _ => json!(rows.len()),
             };
             let key = key.as_str().map_or_else(|| key.to_string(), ToOwned::to_owned);
-            let value = shown(batch.batch.num_columns() - 1, &schema.data_type, row);
+            let value = shown("value", &schema.data_type, row);
             assert_eq!(rows.insert(key, (schema.version.0, value)), None, "each key once");
         }
     }

@@ -15,8 +15,8 @@ fn a_value_that_does_not_fit_a_narrower_type_is_refused_with_key_and_value() {
     assert_eq!(
         shown(&error),
         "error: operator `alarm`, state `rooms`, key \"hall\": migration from version 1 to 2 failed on the stored value \
-         {armed: true, at: 40000, who: \"Ada Lovelace\"}\nbecause: 40000 does not fit i16\nhint: make the migration answer for this value; \
-         nothing was changed, the savepoint is intact"
+         {armed: true, at: 40000, who: \"Ada Lovelace\"}\nbecause: 40000 does not fit i16\nhint: make the migration answer for this value, or go on without \
+         such keys: `--quarantine-failing-keys`; nothing was changed, the savepoint is intact"
     );
     let error = stepped(ROOM, &rows, "{ narrow = 'who', to = 'String' },").unwrap_err();
     assert!(shown(&error).contains("because: none does not fit String\n"), "{}", shown(&error));

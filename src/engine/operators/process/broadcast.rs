@@ -6,7 +6,7 @@ use super::states::Declarations;
 use crate::connectors::Record;
 use crate::engine::batch::{Payload, Rows};
 use crate::engine::graph::{OpenContext, undecodable};
-use crate::engine::keyed::{Backend, BroadcastState, Logic, StateSettings, Stateful};
+use crate::engine::keyed::{Backend, BroadcastState, Gate, Logic, StateSettings, Stateful};
 use crate::engine::operator::{Operator, Outbox};
 use crate::error::{BoxError, Error, Result};
 use crate::model::OperatorUid;
@@ -127,6 +127,14 @@ where
     O: Record,
     P: BroadcastProcess<K, T, B, O>,
 {
+    fn admitted(&self, input: usize, records: Payload, gate: &Gate) -> Result<Payload> {
+        match input {
+            0 => self.keyed.admitted(input, records, gate),
+            // What all workers have has no keys of records.
+            _ => Ok(records),
+        }
+    }
+
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         if input == 0 {
             return self.keyed.receive(input, records, out);

@@ -6,7 +6,7 @@ use crate::connectors::Record;
 use crate::engine::Clock;
 use crate::engine::batch::{BEFORE_ALL, KeyedRows, Payload, Rows};
 use crate::engine::graph::{OpenContext, undecodable};
-use crate::engine::keyed::{Backend, Emitter, Logic, Place, Stateful, TimeKind, blaming, naming_key};
+use crate::engine::keyed::{Backend, Emitter, Gate, Logic, Place, Stateful, TimeKind, blaming, naming_key};
 use crate::engine::operator::{Operator, Outbox};
 use crate::engine::side_output::Sides;
 use crate::error::{BoxError, Result};
@@ -225,6 +225,13 @@ where
     O: Record,
     P: Steps<K, A, B, O> + 'static,
 {
+    fn admitted(&self, input: usize, records: Payload, gate: &Gate) -> Result<Payload> {
+        match input {
+            0 => gate.admitted::<K, A>(records),
+            _ => gate.admitted::<K, B>(records),
+        }
+    }
+
     fn receive(&mut self, input: usize, records: Payload, out: &mut Outbox) -> Result<()> {
         match input {
             0 => self.records(records, P::first)?,
