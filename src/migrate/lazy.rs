@@ -157,7 +157,18 @@ impl<K: Key, S: State> Untouched<K, S> {
     pub fn none(uid: OperatorUid, state: StateName, held: KeyGroupRange) -> Self {
         let (remaining, unmigrated, taken, failed) = Default::default();
         let (sets_aside, failed_key) = (false, None);
-        Self { uid, state, held, files: Vec::new(), remaining, unmigrated, taken, sets_aside, failed, failed_key }
+        Self {
+            uid,
+            state,
+            held,
+            files: Vec::new(),
+            remaining,
+            unmigrated,
+            taken,
+            sets_aside,
+            failed,
+            failed_key,
+        }
     }
 
     /// Sets rows aside that a migration fails for from now on: the failure is still an error, and the row stays as it is,

@@ -400,7 +400,7 @@ fn a_running_job_tells_how_many_keys_are_in_quarantine_and_what_was_passed_over(
         job
     };
     // In the background too: what fails there is set aside, and the others get to the end.
-    let options = RunOptions { background_percent: 100, ..quarantining(&options) };
+    let options = RunOptions { sweep: "old,100".parse().unwrap(), ..quarantining(&options) };
     let handle = endless(dir.path()).start(&options).unwrap();
     let status = wait_until(&handle, "passing records over", |status| {
         operator(status, "count").passed_over_records > 80
@@ -433,7 +433,7 @@ fn checkpoints_in_layers_have_what_was_set_aside() {
         counted.sink(FileSink::json_lines(dir.join("out"))).uid("out");
         job
     };
-    let options = RunOptions { background_percent: 100, ..quarantining(&options) };
+    let options = RunOptions { sweep: "old,100".parse().unwrap(), ..quarantining(&options) };
     let handle = paused(dir.path()).start(&options).unwrap();
     let status = wait_until(&handle, "through", |status| {
         let state = &operator(status, "count").states[0];

@@ -374,7 +374,8 @@ impl<K: Key, S: State> AnyState for KeyedState<K, S> {
             Live::Expiring(_, lifetime) => Some(*lifetime),
         };
         // What nobody has touched has not changed, but for what was set aside.
-        let untouched = if layer.is_some() { self.untouched.image_of_failed() } else { self.untouched.image() };
+        let untouched =
+            if layer.is_some() { self.untouched.image_of_failed() } else { self.untouched.image() };
         let (file, schema) = (self.file.clone(), self.schema.clone());
         let image = KeyedImage::new::<K>(file, order, schema, untouched, size);
         image.expiring(lifetime).layer(layer.map(|(_, layer)| layer))
