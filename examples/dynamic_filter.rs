@@ -14,11 +14,10 @@
 //! `fixtures/alarm-rules.jsonl`; it writes to `filtered-alarm-out`.
 
 use pitlane::BoxError;
-use pitlane::connectors::{FileSink, JsonLines};
+use pitlane::connectors::{FileSink, JsonLines, Sink, Source};
 use pitlane::engine::{BroadcastProcess, Context, Job, Stream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// What happened in a room.
@@ -84,14 +83,19 @@ impl BroadcastProcess<i32, Event, Rule, Event> for Filter {
     }
 }
 
-/// Makes the job; without `rules` it is release 1.
-pub fn job(events: &Path, rules: Option<&Path>, out: &Path, rate: f64) -> Job {
+/// Makes the job, of which the alarms are rooms and times; without `rules` it is release 1.
+pub fn job<R: Source<Item = Rule> + Sync>(
+    events: impl Source<Item = Event> + Sync,
+    rules: Option<R>,
+    alarms: impl Sink<(i32, i64)> + Sync,
+    per_second: f64,
+) -> Job {
     let job = Job::new("filtered-alarm").release(if rules.is_some() { "2" } else { "1" });
-    let events = job.source(JsonLines::<Event>::new(events)).uid("sensors").rate(rate);
+    let events = job.source(events).uid("sensors").rate(per_second);
     let heard: Stream<Event> = match rules {
         None => (*events).clone(),
         Some(rules) => {
-            let rules = job.source(JsonLines::<Rule>::new(rules)).uid("rules");
+            let rules = job.source(rules).uid("rules");
             let filtered = events
                 .key_by(|event| event.room)
                 .connect_broadcast(&rules.broadcast())
@@ -113,7 +117,7 @@ pub fn job(events: &Path, rules: Option<&Path>, out: &Path, rate: f64) -> Job {
         })
         .uid("motion-alarm")
         .state_name("armed")
-        .sink(FileSink::json_lines(out))
+        .sink(alarms)
         .uid("alarms");
     job
 }
@@ -123,13 +127,13 @@ fn main() -> ExitCode {
     let release = if args.len() > 1 { args.remove(1) } else { Default::default() };
     let rules = match release.to_str() {
         Some("v1") => None,
-        Some("v2") => Some(Path::new("fixtures/alarm-rules.jsonl")),
+        Some("v2") => Some(JsonLines::new("fixtures/alarm-rules.jsonl")),
         _ => {
             eprintln!("error: found no release as the first argument, wanted v1 or v2");
             eprintln!("hint: dynamic_filter v1 run");
             return ExitCode::from(2);
         }
     };
-    let (events, out) = (Path::new("fixtures/alarm-events.jsonl"), Path::new("filtered-alarm-out"));
-    job(events, rules, out, 10.0).main_from(args)
+    let events = JsonLines::new("fixtures/alarm-events.jsonl");
+    job(events, rules, FileSink::json_lines("filtered-alarm-out"), 10.0).main_from(args)
 }

@@ -141,7 +141,7 @@ pub enum Error {
 
     /// State in a savepoint that no operator of the job claims.
     #[error("the savepoint has state that the job does not: operator `{uid}` ({states}), {}", counted(*rows, "row"))]
-    Unmatched { uid: OperatorUid, states: String, rows: u64 },
+    Unmatched { uid: OperatorUid, states: String, rows: u64, ways_out: String },
 
     /// A migration refused or could not handle a value.
     #[error(
@@ -432,10 +432,7 @@ impl Error {
             Self::Description { .. } => {
                 "name a job's binary, built with the release of pitlane that this program is from".to_owned()
             }
-            Self::Unmatched { uid, states, .. } => format!(
-                "let the job have an operator `{uid}` with that state again ({states}), or leave the state behind \
-                 with `--drop-unmatched {uid}`"
-            ),
+            Self::Unmatched { ways_out, .. } => return Some(ways_out.clone()),
             Self::MigrationFailed { .. } => {
                 "make the migration answer for this value, or go on without such keys: `--quarantine-failing-keys`; nothing \
                  was changed, the savepoint is intact"
@@ -532,7 +529,10 @@ impl Error {
                     "a rename leads from a name that only older savepoints have to one that the job has".to_owned()
                 }
                 JobProblem::TooManyWorkers { groups, .. } => {
-                    format!("start with at most {groups} workers, or give a new job a larger `max_parallelism`")
+                    format!(
+                        "start with at most {groups} workers, or say a larger `max_parallelism`: in the job if it has no \
+                         state yet, else in a file for `pitlane migrate`"
+                    )
                 }
                 _ => return None,
             },

@@ -6,6 +6,7 @@
 use super::description::{JobDescription, OperatorDescription, StateDescription, StepDescription};
 use super::facts::StoredFacts;
 use super::lineage::{ChangedMigration, changed_migrations};
+use super::plan_text::decision;
 use super::rename::{Rename, adopt};
 use super::route::{RouteDecision, RouteError, route_with};
 use super::way_back::{WayBack, way_back};
@@ -522,7 +523,7 @@ impl Plan {
         }
         self.operators.iter().find(|operator| operator.needs_decision()).map_or(Ok(()), |operator| {
             let (states, rows) = operator.unmatched();
-            Err(Error::Unmatched { uid: operator.uid.clone(), states, rows })
+            Err(Error::Unmatched { uid: operator.uid.clone(), states, rows, ways_out: decision(operator) })
         })
     }
 }

@@ -207,7 +207,7 @@ fn way_back_json(back: &WayBack) -> Json {
 }
 
 /// What to do about unmatched state.
-fn decision(operator: &OperatorPlan) -> String {
+pub(super) fn decision(operator: &OperatorPlan) -> String {
     let uid = &operator.uid;
     let alike = operator.states.iter().find_map(|state| Some((&state.name, state.lookalike.as_ref()?)));
     let keep = match (&operator.lookalike, operator.in_job) {

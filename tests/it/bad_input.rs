@@ -142,7 +142,8 @@ fn more_workers_than_key_groups_are_refused() {
     assert_eq!(
         told(&error),
         "error: job `counting`: 129 workers for 128 key groups\n\
-         hint: start with at most 128 workers, or give a new job a larger `max_parallelism`\n"
+         hint: start with at most 128 workers, or say a larger `max_parallelism`: in the job if it has no state yet, \
+         else in a file for `pitlane migrate`\n"
     );
 }
 

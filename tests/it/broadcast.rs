@@ -1,7 +1,7 @@
 //! Broadcast state: the same on all workers, in a savepoint once, and a filter that is told what to drop.
 
 use crate::dynamic_filter;
-use pitlane::connectors::Generator;
+use pitlane::connectors::{FileSink, Generator, JsonLines};
 use pitlane::engine::{BroadcastProcess, Checkpoints, Context, Job, RunOptions};
 use pitlane::migrate::{Chain, Migration};
 use pitlane::model::Value;
@@ -222,7 +222,13 @@ fn a_filter_that_is_put_into_a_job_goes_by_its_rules_and_the_alarm_keeps_its_sta
         std::fs::write(rules.join(name), format!("{{\"room\":{room},\"muted\":{muted}}}\n")).unwrap();
     };
     let run = |rules: Option<&Path>, workers: usize| {
-        dynamic_filter::job(&events, rules, &out, 1e6).run(&options.clone().workers(workers)).unwrap();
+        let job = dynamic_filter::job(
+            JsonLines::new(&events),
+            rules.map(JsonLines::new),
+            FileSink::json_lines(&out),
+            1e6,
+        );
+        job.run(&options.clone().workers(workers)).unwrap();
     };
     let armed = [1, 2, 3].map(|room| format!("{{\"kind\":\"activate\",\"room\":{room},\"time_ms\":0}}\n"));
     std::fs::write(events.join("0"), armed.concat()).unwrap();

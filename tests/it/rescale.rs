@@ -19,14 +19,14 @@ const SPLITS: u32 = 5;
 const RECORDS: u64 = 300;
 const PARTNERS: u64 = 200;
 const RULES: u64 = 60;
-const DISORDER_MS: i64 = 3_000;
+pub(crate) const DISORDER_MS: i64 = 3_000;
 const WAIT_MS: i64 = 20_000;
-const WINDOW_MS: i64 = 30_000;
-const REACH_MS: i64 = 4_000;
-const GROUP: usize = 7;
+pub(crate) const WINDOW_MS: i64 = 30_000;
+pub(crate) const REACH_MS: i64 = 4_000;
+pub(crate) const GROUP: usize = 7;
 
 /// A key, an event time, and a number that no other event has.
-type Event = (u64, i64, u64);
+pub(crate) type Event = (u64, i64, u64);
 
 fn event(split: u32, n: u64) -> Event {
     let noise = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as i64;
@@ -39,9 +39,9 @@ fn partner(n: u64) -> Event {
 }
 
 /// Tells a while after each event how many there were up to then that nothing told of yet.
-struct Waiting {
-    times_ms: ListState<i64>,
-    timers: TimerHandle,
+pub(crate) struct Waiting {
+    pub(crate) times_ms: ListState<i64>,
+    pub(crate) timers: TimerHandle,
 }
 
 impl Process<u64, Event, (u64, i64, usize)> for Waiting {
@@ -64,7 +64,7 @@ impl Process<u64, Event, (u64, i64, usize)> for Waiting {
 }
 
 /// Sends numbers on in groups.
-struct Grouping(OperatorList<u64>);
+pub(crate) struct Grouping(pub(crate) OperatorList<u64>);
 
 impl OperatorProcess<Event, Vec<u64>> for Grouping {
     fn process(&mut self, event: Event, context: &mut OperatorContext<'_, Vec<u64>>) -> Result<(), BoxError> {
@@ -77,7 +77,7 @@ impl OperatorProcess<Event, Vec<u64>> for Grouping {
 }
 
 /// Counts rules by name.
-struct Counting;
+pub(crate) struct Counting;
 
 impl BroadcastProcess<u64, Event, u64, ()> for Counting {
     type Name = u64;
@@ -130,9 +130,9 @@ fn events() -> impl Iterator<Item = Event> {
     (0..SPLITS).flat_map(|split| (0..RECORDS).map(move |n| event(split, n)))
 }
 
-fn expected_told() -> Vec<(u64, i64, usize)> {
+pub(crate) fn told_of(events: impl Iterator<Item = Event>) -> Vec<(u64, i64, usize)> {
     let mut by_key = BTreeMap::<u64, Vec<i64>>::new();
-    events().for_each(|event| by_key.entry(event.0).or_default().push(event.1));
+    events.for_each(|event| by_key.entry(event.0).or_default().push(event.1));
     let mut told = Vec::new();
     for (key, times_ms) in by_key {
         let mut timers: Vec<i64> = times_ms.iter().map(|at_ms| at_ms + WAIT_MS).collect();
@@ -148,9 +148,9 @@ fn expected_told() -> Vec<(u64, i64, usize)> {
     told
 }
 
-fn expected_sums() -> Vec<Event> {
+pub(crate) fn sums_of(events: impl Iterator<Item = Event>) -> Vec<Event> {
     let mut sums = BTreeMap::<(u64, i64), (i64, u64)>::new();
-    for (key, at_ms, number) in events() {
+    for (key, at_ms, number) in events {
         let sum = sums.entry((key, at_ms.div_euclid(WINDOW_MS))).or_default();
         *sum = (sum.0 + at_ms, sum.1 + number);
     }
@@ -160,13 +160,12 @@ fn expected_sums() -> Vec<Event> {
     sums
 }
 
-fn expected_pairs() -> Vec<(u64, u64)> {
-    let partners: Vec<_> = (0..PARTNERS).map(partner).collect();
+pub(crate) fn pairs_of(lefts: impl Iterator<Item = Event>, rights: &[Event]) -> Vec<(u64, u64)> {
     let of = |a: Event| {
-        let near = partners.iter().filter(move |b| a.0 == b.0 && (a.1 - b.1).abs() <= REACH_MS);
+        let near = rights.iter().filter(move |b| a.0 == b.0 && (a.1 - b.1).abs() <= REACH_MS);
         near.map(move |b| (a.2, b.2)).collect::<Vec<_>>()
     };
-    let mut pairs: Vec<_> = events().flat_map(of).collect();
+    let mut pairs: Vec<_> = lefts.flat_map(of).collect();
     pairs.sort_unstable();
     pairs
 }
@@ -226,9 +225,13 @@ fn a_job_with_state_of_every_kind_equals_plain_code_over_random_numbers_of_proce
         let mut place = Place::new(1);
         println!("seed {seed} of rescale");
         let done = run(seed, &mut place);
-        assert_eq!(place.lines::<(u64, i64, usize)>("told"), expected_told(), "seed {seed}: {done}");
-        assert_eq!(place.lines::<Event>("sums"), expected_sums(), "seed {seed}: {done}");
-        assert_eq!(place.lines::<(u64, u64)>("pairs"), expected_pairs(), "seed {seed}: {done}");
+        assert_eq!(place.lines::<(u64, i64, usize)>("told"), told_of(events()), "seed {seed}: {done}");
+        assert_eq!(place.lines::<Event>("sums"), sums_of(events()), "seed {seed}: {done}");
+        assert_eq!(
+            place.lines::<(u64, u64)>("pairs"),
+            pairs_of(events(), &(0..PARTNERS).map(partner).collect::<Vec<_>>()),
+            "seed {seed}: {done}"
+        );
         let last = Savepoint::open(place.last_image()).unwrap();
         assert_eq!(verify(&last, Depth::Full).problems, [], "seed {seed}: {done}");
         let held = last.operator("groups").unwrap().state("held").unwrap();

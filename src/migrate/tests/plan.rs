@@ -276,7 +276,7 @@ fn unmatched_state_needs_a_decision_by_name() {
     assert_eq!(
         error.hint().as_deref(),
         Some(
-            "let the job have an operator `counts` with that state again (old), or leave the state behind with \
+            "give operator `counts` the state again (old), or leave the state behind with \
              `--drop-unmatched counts`"
         )
     );

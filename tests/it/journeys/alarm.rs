@@ -245,10 +245,10 @@ fn j1_the_release_before_that_still_runs_is_fenced_off_and_each_alarm_is_told_on
     let trip = Rooms::new(few());
     trip.tape.show(6, false);
     let first = trip.release(Release::V1).start(&trip.options(2, None)).unwrap();
-    trip.wait_until_read(&first, 6);
+    trip.tape.wait_until_read(&first, 6);
     let position = position_of(&Savepoint::open(first.savepoint(Default::default()).unwrap().path).unwrap());
     trip.tape.show(10, false);
-    trip.wait_until_read(&first, 10);
+    trip.tape.wait_until_read(&first, 10);
     let second = trip.release(Release::Tolerant).start(&trip.options(1, None)).unwrap();
     trip.tape.show(trip.tape.len(), true);
     let end = second.wait().unwrap();

@@ -1,12 +1,15 @@
-//! The alarm's journeys through kills: while a snapshot is written, before the first checkpoint of a job that goes on,
+//! Journeys through kills: while a snapshot is written, before the first checkpoint of a job that goes on,
 //! and while rows are migrated in the background. Positions and kills are sampled by a seed.
 
-use super::alarm::{Plain, Release, Rooms, STATE, assert_ends_as, many};
-use super::{Dice, rows_by_version};
-use pitlane::engine::RunOptions;
+use super::alarm::{Plain, Release, Rooms, assert_ends_as, many};
+use super::{Dice, Leg, Trip, reduce, rescale};
+use pitlane::connectors::Record;
+use pitlane::engine::Job;
+use pitlane::migrate::status;
 use pitlane::model::{Sweep, SweptRows};
 use pitlane::savepoint::Savepoint;
 use pitlane::storage::{Fault, PlannedFaults};
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 const EVENTS: usize = 1_500;
@@ -41,7 +44,11 @@ struct Seen {
 }
 
 /// Runs an attempt of a release up to a position at most, and kills it.
-fn killed(trip: &Rooms, release: Release, until: usize, kill: Kill, dice: &mut Dice, seen: &mut Seen) {
+fn killed<E, O>(trip: &Trip<E, O>, job: Job, until: usize, kill: Kill, dice: &mut Dice, seen: &mut Seen)
+where
+    E: Record + Sync,
+    O: Clone + Debug + Ord + Send + 'static,
+{
     let mut options = trip.options(1 + dice.below(3) as usize, None);
     options.checkpoint_interval = Some(Duration::from_millis(2));
     let mut faults = None;
@@ -52,83 +59,117 @@ fn killed(trip: &Rooms, release: Release, until: usize, kill: Kill, dice: &mut D
     }
     trip.tape.show(until, false);
     // It may be the claim or the history that fails.
-    if let Ok(running) = trip.release(release).start(&options) {
-        let began = Instant::now();
-        let has_read = || trip.has_read(until) || running.is_over();
-        while !has_read() && began.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        let patience = Duration::from_micros(match kill {
+    if let Ok(running) = job.start(&options) {
+        let wait = |patience: Duration, is_enough: &dyn Fn() -> bool| {
+            let began = Instant::now();
+            while began.elapsed() < patience && !running.is_over() && !is_enough() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        };
+        wait(Duration::from_secs(60), &|| trip.tape.has_been_read(until));
+        let longer_us = match kill {
             Kill::Snapshot(..) => 30_000,
             Kill::Resume => 0,
             Kill::Sweep(_) => dice.below(8_000),
-        });
-        let began = Instant::now();
-        while began.elapsed() < patience && !running.is_over() {
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        };
+        wait(Duration::from_micros(longer_us), &|| false);
         running.cancel();
         let ended = running.wait();
         assert!(ended.is_ok() || faults.is_some(), "{:?}", ended.map(drop));
     }
     match kill {
         Kill::Snapshot(..) => {
-            seen.failed_snapshots += u32::from(faults.is_some_and(|f| f.failed().is_some()))
+            seen.failed_snapshots += u32::from(faults.is_some_and(|faults| faults.failed().is_some()));
         }
         Kill::Resume => seen.without_a_checkpoint += 1,
         Kill::Sweep(_) => {
             let image = trip.newest_image().map(|image| Savepoint::open(image).unwrap());
-            let versions = image.map_or(0, |image| rows_by_version(&image, STATE.0, STATE.1).len());
-            seen.half_migrated += u32::from(versions > 1);
+            seen.half_migrated += u32::from(image.is_some_and(|image| !status(image.manifest()).is_done()));
         }
     }
 }
 
-/// Runs releases one after the other, each up to a position of its own and killed on the way; returns the story.
-fn run(releases: &[Release], seed: u64, seen: &mut Seen) {
+/// Runs releases one after the other, each up to a position of its own and killed on the way. Returns what they came
+/// to at the end of the input, where each began, and the story.
+fn through_kills<E, O>(
+    trip: &Trip<E, O>,
+    releases: &[&dyn Fn() -> Job],
+    seed: u64,
+    seen: &mut Seen,
+) -> (Leg<O>, Vec<usize>, String)
+where
+    E: Record + Sync,
+    O: Clone + Debug + Ord + Send + 'static,
+{
     let mut dice = Dice::new(seed);
-    let events = many(seed, EVENTS);
-    let trip = Rooms::new(events.clone());
-    let mut changes: Vec<usize> = releases[1..].iter().map(|_| dice.below(EVENTS as u64) as usize).collect();
-    changes.sort_unstable();
-    let begins: Vec<(usize, Release)> =
-        [0].iter().chain(&changes).copied().zip(releases.iter().copied()).collect();
-    let mut story = format!("seed {seed}, {begins:?}");
-    let (mut told, mut options) = (Vec::new(), RunOptions::in_dir(trip.data()));
+    let all = trip.tape.len();
+    let mut begins: Vec<usize> = releases[1..].iter().map(|_| dice.below(all as u64) as usize).collect();
+    begins.push(0);
+    begins.sort_unstable();
+    let mut story = format!("seed {seed}, releases begin at {begins:?}");
+    println!("{story}");
+    let mut told = Vec::new();
     for (nth, release) in releases.iter().enumerate() {
-        let begin = begins[nth].0;
-        let end = changes.get(nth).copied().unwrap_or(EVENTS);
+        let (begin, end) = (begins[nth], begins.get(nth + 1).copied().unwrap_or(all));
         for _ in 0..4 {
             let until = begin + dice.below((end - begin) as u64 + 1) as usize;
             let kill = Kill::of(&mut dice);
-            story.push_str(&format!("\n{release:?} up to {until}, {kill:?}"));
+            story.push_str(&format!("\nrelease {} up to {until}, {kill:?}", nth + 1));
             // What is committed has to be seen again.
-            let until = until.max(trip.newest_position());
-            killed(&trip, *release, until, kill, &mut dice, seen);
+            killed(trip, release(), until.max(trip.newest_position()), kill, &mut dice, seen);
         }
-        options.workers = 1 + dice.below(3) as usize;
-        if end < EVENTS {
-            told.extend(trip.stop_at(end, trip.release(*release), &options).told);
+        let options = trip.options(1 + dice.below(3) as usize, None);
+        if nth + 1 < releases.len() {
+            told.extend(trip.stop_at(end, release(), &options).told);
+            continue;
         }
+        let end = trip.run(release(), &options).unwrap_or_else(|error| panic!("{error}; {story}"));
+        return (end.behind(told), begins, story);
     }
-    let last = *releases.last().unwrap();
-    let end = trip.run(trip.release(last), &options).unwrap_or_else(|error| panic!("{error}; {story}"));
-    assert_ends_as(last, &end.behind(told), &Plain::of(&events, &begins), &story);
+    unreachable!("there is a last release")
+}
+
+fn seeds() -> std::ops::RangeInclusive<u64> {
+    1..=std::env::var("PITLANE_TEST_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2)
 }
 
 #[test]
-fn releases_that_are_killed_at_any_time_lose_and_repeat_nothing() {
+fn releases_of_the_alarm_that_are_killed_at_any_time_lose_and_repeat_nothing() {
     use Release::{Tolerant, V1, V2, V3};
     let mut seen = Seen::default();
     let journeys: [&[Release]; 4] = [&[V2, V3], &[V1, V3], &[V1, V2, V3], &[V1, Tolerant]];
-    let seeds = std::env::var("PITLANE_TEST_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
-    for seed in 1..=seeds {
-        for releases in journeys {
-            println!("seed {seed} of kills, {releases:?}");
-            run(releases, seed, &mut seen);
-        }
+    for (seed, releases) in seeds().flat_map(|seed| journeys.map(|releases| (seed, releases))) {
+        let events = many(seed, EVENTS);
+        let trip = Rooms::new(events.clone());
+        let jobs: Vec<_> = releases.iter().map(|release| || trip.release(*release)).collect();
+        let jobs: Vec<&dyn Fn() -> Job> = jobs.iter().map(|job| job as &dyn Fn() -> Job).collect();
+        let (end, begins, story) = through_kills(&trip, &jobs, seed, &mut seen);
+        let begins: Vec<_> = begins.into_iter().zip(releases.iter().copied()).collect();
+        let story = format!("{releases:?}, {story}");
+        assert_ends_as(*releases.last().unwrap(), &end, &Plain::of(&events, &begins), &story);
     }
     println!("{seen:?}");
     let Seen { failed_snapshots, without_a_checkpoint, half_migrated } = seen;
     assert!(failed_snapshots > 0 && without_a_checkpoint > 0 && half_migrated > 0, "{seen:?}");
+}
+
+#[test]
+fn counts_whose_type_changes_go_on_through_kills() {
+    for seed in seeds() {
+        let events = reduce::many(seed, EVENTS);
+        let trip = reduce::Counts::new(events.clone());
+        let (end, begins, story) =
+            through_kills(&trip, &[&|| trip.first(), &|| trip.second(true)], seed, &mut Seen::default());
+        reduce::assert_ends_well(&end, &events, begins[1], &story);
+    }
+}
+
+#[test]
+fn state_of_every_kind_goes_on_through_kills() {
+    for seed in seeds() {
+        let trip = rescale::Everything::new(rescale::events(EVENTS / 5));
+        let (end, _, story) =
+            through_kills(&trip, &[&|| trip.job(), &|| trip.job()], seed, &mut Seen::default());
+        rescale::assert_ends_well(&trip, &end, &story);
+    }
 }

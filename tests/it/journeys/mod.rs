@@ -3,18 +3,22 @@
 //! input; and each journey has a twin that is refused, with the error and the way out.
 
 mod alarm;
+mod graph;
+mod keys;
 mod kills;
 mod processes;
+mod reduce;
+mod rescale;
 
 use pitlane::connectors::{Polled, Record, Source, SplitReader, Taken};
 use pitlane::engine::{Job, JobHandle, RunOptions};
 use pitlane::migrate::{Chain, MigrationStatus, status};
 use pitlane::model::SourcePosition;
-use pitlane::rewrite::{Options, Rewrite, run_to};
+use pitlane::rewrite::{MigrationFile, Options, Rewrite, run_to};
 use pitlane::savepoint::{Depth, Savepoint, verify};
 use pitlane::testing::{Bench, Output};
 use pitlane::{Error, Key, Result, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +57,18 @@ impl<E> Tape<E> {
         self.0.read.store(usize::MAX, SeqCst);
         self.0.gate.store(until, SeqCst);
         self.0.ends.store(ends, SeqCst);
+    }
+
+    fn has_been_read(&self, until: usize) -> bool {
+        self.0.read.load(SeqCst) == until
+    }
+
+    fn wait_until_read(&self, running: &JobHandle, until: usize) {
+        let began = Instant::now();
+        while !self.has_been_read(until) {
+            assert!(began.elapsed() < PATIENCE && !running.is_over(), "{until}: {:?}", running.status());
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 }
 
@@ -133,16 +149,12 @@ impl<E: Record + Sync, O: Clone + Debug + Ord + Send + 'static> Trip<E, O> {
     fn stop_at(&self, until: usize, job: Job, options: &RunOptions) -> Leg<O> {
         self.tape.show(until, false);
         let running = job.start(options).unwrap_or_else(|error| panic!("position {until}: {error}"));
-        self.wait_until_read(&running, until);
+        self.tape.wait_until_read(&running, until);
         let done = running.stop(Default::default()).unwrap();
         running.wait().unwrap();
         let savepoint = Savepoint::open(done.path).unwrap();
         assert_eq!(position_of(&savepoint), until);
         self.leg(savepoint)
-    }
-
-    fn has_read(&self, until: usize) -> bool {
-        self.tape.0.read.load(SeqCst) == until
     }
 
     /// Returns the newest image of the job, whether the attempt that wrote it lived on or not.
@@ -157,14 +169,6 @@ impl<E: Record + Sync, O: Clone + Debug + Ord + Send + 'static> Trip<E, O> {
 
     fn newest_position(&self) -> usize {
         self.newest_image().map_or(0, |image| position_of(&Savepoint::open(image).unwrap()))
-    }
-
-    fn wait_until_read(&self, running: &JobHandle, until: usize) {
-        let began = Instant::now();
-        while !self.has_read(until) {
-            assert!(began.elapsed() < PATIENCE && !running.is_over(), "{until}: {:?}", running.status());
-            std::thread::sleep(Duration::from_micros(200));
-        }
     }
 
     /// Runs a release to the end of the input.
@@ -199,6 +203,24 @@ impl<E: Record + Sync, O: Clone + Debug + Ord + Send + 'static> Trip<E, O> {
         assert_eq!(verify(&done, Depth::Full).problems, []);
         assert!(status(done.manifest()).is_done(), "rows of older versions are left");
         done
+    }
+
+    /// Makes a savepoint anew by a migration file.
+    fn rewritten(&self, savepoint: &Savepoint, file: &str) -> Savepoint {
+        let rewrite = MigrationFile::parse(file, "change.toml").unwrap().apply(savepoint).unwrap();
+        let hash = file.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let new = self.dir.path().join(format!("rewritten-{}-{hash:x}", savepoint.id()));
+        let done = run_to(&rewrite, &new, Options::default()).unwrap().savepoint;
+        assert_eq!(verify(&done, Depth::Full).problems, []);
+        done
+    }
+
+    /// Lets a release go on from a savepoint, and stops it before it has read any more.
+    fn taken_over(&self, job: Job, savepoint: &Savepoint, workers: usize) -> Savepoint {
+        let until = position_of(savepoint);
+        let leg = self.stop_at(until, job, &self.options(workers, Some(savepoint)));
+        assert!(leg.told.is_empty(), "{:?}", leg.told);
+        leg.savepoint
     }
 
     /// Returns why a release does not go on from a savepoint, as people see it; nothing may be touched by that.
@@ -246,6 +268,12 @@ fn rows<K: Key + Ord + Debug, S: State + Debug>(
     }
     assert!(state.entry().rows() >= rows.len() as u64);
     rows
+}
+
+/// The files of a state by their content, each with its rows, whatever they are called.
+fn files(savepoint: &Savepoint, (uid, state): (&str, &str)) -> BTreeSet<(String, u64)> {
+    let state = savepoint.operator(uid).unwrap().state(state).unwrap();
+    state.entry().files.iter().map(|file| (file.sha256.to_string(), file.rows)).collect()
 }
 
 /// How many rows of a state have which schema version.

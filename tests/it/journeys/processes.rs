@@ -3,12 +3,14 @@
 //! Two migrations in a chain, over state that release 2 may not have touched: what comes out equals what plain
 //! code makes of the same events.
 
+use super::Dice;
 use super::alarm::{Plain, Release};
 use crate::alarm_jobs::{Alarm, Event};
 use crate::stage::{Place, Running, Stage};
 use pitlane::savepoint::Savepoint;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn input() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/alarm-events.jsonl")
@@ -32,9 +34,13 @@ fn set_rate(stage: &mut Stage, events_per_s: u32) {
 }
 
 fn start(stage: &Stage, release: &str, workers: &str, from: Option<&str>) -> Running {
-    let args = [release, "run", "--checkpoint-interval-ms", "40", "--workers", workers];
     let from = from.map(|savepoint| ["--from", savepoint]);
-    stage.start("alarm", &[&args[..], from.as_ref().map_or(&[], |from| &from[..])].concat()).unwrap()
+    start_with(stage, release, workers, "40", from.as_ref().map_or(&[], |from| &from[..]))
+}
+
+fn start_with(stage: &Stage, release: &str, workers: &str, interval_ms: &str, more: &[&str]) -> Running {
+    let args = [release, "run", "--checkpoint-interval-ms", interval_ms, "--workers", workers];
+    stage.start("alarm", &[&args, more].concat()).unwrap()
 }
 
 /// Stops the job after so many events; returns the savepoint, and how many it were.
@@ -90,4 +96,27 @@ fn each_release_takes_over_from_the_one_before_with_rooms_as_the_first_left_them
     set_rate(&mut stage, 10_000);
     start(&stage, "v3", "2", Some("two")).wait_well().unwrap();
     assert_eq!(written(&stage), expected(second, third));
+}
+
+#[test]
+fn kill_9_while_images_are_written_before_there_is_one_and_in_a_migration_loses_and_repeats_nothing() {
+    for seed in 1..=2 {
+        let mut dice = Dice::new(seed);
+        let mut stage = stage();
+        set_rate(&mut stage, 200);
+        let mut killed = |mut running: Running| {
+            std::thread::sleep(Duration::from_millis(40 + dice.below(200)));
+            running.kill().unwrap();
+        };
+        killed(start_with(&stage, "v1", "2", "4", &[]));
+        killed(start_with(&stage, "v1", "3", "4", &[]));
+        let change = stop_after(&stage, start(&stage, "v1", "1", None), 1, "one");
+        let far_off = "3600000";
+        killed(start_with(&stage, "v3", "2", far_off, &["--from", "one"]));
+        killed(start_with(&stage, "v3", "3", far_off, &[]));
+        killed(start_with(&stage, "v3", "1", "4", &["--migrate-in-background", "5"]));
+        set_rate(&mut stage, 10_000);
+        start(&stage, "v3", "2", None).wait_well().unwrap();
+        assert_eq!(written(&stage), expected(change, change), "seed {seed}");
+    }
 }
