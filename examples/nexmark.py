@@ -98,19 +98,23 @@ def main():
         return run_killed([given.job.resolve(), name], where / name, env, kills, dice, {"NEXMARK_RATE"})
 
     run("events", 0)
-    database = duckdb.connect()
-    for table in ["persons", "auctions", "bids"]:
-        database.execute(f"create table {table} as from read_parquet('{where}/out/{table}/*.parquet')")
-    counts = [database.execute(f"select count(*) from {table}").fetchone()[0] for table in ["persons", "auctions", "bids"]]
-    print("{} persons, {} auctions, {} bids".format(*counts))
-    began, killed, wrong = time.monotonic(), 0, 0
+    began, killed = time.monotonic(), 0
     for name in given.queries:
         killed_now = run(name, given.kills)
         killed += killed_now
         if killed_now < given.kills:
             print(f"{name} ended before {given.kills} kills; lower --rate")
-        wrong += not is_equal(database, name, f"read_parquet('{where}/out/{name}/*.parquet')", QUERIES[name])
     print(f"killed {killed} times, {time.monotonic() - began:.1f} s, {used_by_jobs()}")
+
+    began = time.monotonic()
+    database = duckdb.connect()
+    for table in ["persons", "auctions", "bids"]:
+        database.execute(f"create table {table} as from read_parquet('{where}/out/{table}/*.parquet')")
+        print(f"{database.execute(f'select count(*) from {table}').fetchone()[0]} {table}")
+    wrong = 0
+    for name in given.queries:
+        wrong += not is_equal(database, name, f"read_parquet('{where}/out/{name}/*.parquet')", QUERIES[name])
+    print(f"DuckDB took {time.monotonic() - began:.1f} s")
     if given.dir is None and not wrong:
         shutil.rmtree(where)
     print("equal" if not wrong else f"not equal; see {where}")

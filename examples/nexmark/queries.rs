@@ -8,6 +8,7 @@ use pitlane::engine::{
 };
 use pitlane::{BoxError, State};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -315,7 +316,11 @@ pub(crate) fn q7(events: &Stream<Event>) -> Stream<Bid> {
         }
 
         fn add(&self, highest: &mut Vec<Bid>, bid: Bid) {
-            self.merge(highest, vec![bid]);
+            match highest.first().map_or(Ordering::Less, |other| other.price.cmp(&bid.price)) {
+                Ordering::Greater => {}
+                Ordering::Equal => highest.push(bid),
+                Ordering::Less => *highest = vec![bid],
+            }
         }
 
         fn result(&self, highest: &Vec<Bid>) -> Vec<Bid> {
@@ -323,12 +328,7 @@ pub(crate) fn q7(events: &Stream<Event>) -> Stream<Bid> {
         }
 
         fn merge(&self, into: &mut Vec<Bid>, others: Vec<Bid>) {
-            let price = |bids: &[Bid]| bids.first().map(|bid| bid.price);
-            match price(&others).cmp(&price(into)) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => into.extend(others),
-                std::cmp::Ordering::Greater => *into = others,
-            }
+            others.into_iter().for_each(|bid| self.add(into, bid));
         }
     }
 

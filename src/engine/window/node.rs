@@ -80,7 +80,7 @@ pub(super) struct WindowNode<K: Key, A, B, W, C: Content<K, A, B>> {
 /// Vectors that are filled and emptied for each record.
 struct Scratch<O> {
     windows: Vec<Window>,
-    told: Vec<(Window, Vec<O>)>,
+    results: Vec<O>,
     set: Vec<i64>,
     deleted: Vec<i64>,
 }
@@ -110,7 +110,12 @@ impl<K: Key, A, B, W, C: Content<K, A, B>> WindowNode<K, A, B, W, C> {
             sides: Sides::new(context),
             meters: Arc::clone(context.meters),
             node: context.node,
-            scratch: Scratch { windows: Vec::new(), told: Vec::new(), set: Vec::new(), deleted: Vec::new() },
+            scratch: Scratch {
+                windows: Vec::new(),
+                results: Vec::new(),
+                set: Vec::new(),
+                deleted: Vec::new(),
+            },
             inputs: PhantomData,
         };
         Ok((node, backend))
@@ -154,8 +159,7 @@ where
                 }
                 continue;
             }
-            self.put(place, key, record, now_ms, assigner.merges(), &add)?;
-            self.tell(event_ms);
+            self.put(place, key, record, (event_ms, now_ms), assigner.merges(), &add)?;
         }
         Ok(())
     }
@@ -183,12 +187,13 @@ where
         place: Place,
         key: &K,
         record: T,
-        now_ms: i64,
+        (event_ms, now_ms): (Option<i64>, i64),
         merges: bool,
         add: &impl Fn(&mut C, Option<&mut C::Kept>, T) -> Option<C::Kept>,
     ) -> Result<()> {
-        let Self { content, settings, panes, scratch, timers, .. } = self;
-        let Scratch { windows, told, set, deleted } = scratch;
+        let is_event_time = self.time == TimeKind::Event;
+        let Self { content, settings, panes, scratch, timers, out, .. } = self;
+        let Scratch { windows, results, set, deleted } = scratch;
         let _blame = blaming(key);
         panes.borrow_mut().update(place, key, |kept| {
             let all = kept.get_or_insert_default();
@@ -245,9 +250,9 @@ where
                     set.push(over_ms);
                 }
                 if fire != Fire::No {
-                    let mut results = Vec::new();
-                    content.tell(key, window, &mut pane.content, &mut results);
-                    told.push((window, results));
+                    content.tell(key, window, &mut pane.content, results);
+                    let time_ms = if is_event_time { Some(window.last_ms()) } else { event_ms };
+                    results.drain(..).for_each(|record| out.push(time_ms, record));
                     pane.told = pane.records;
                 }
                 if fire == Fire::Purge {
@@ -274,17 +279,19 @@ where
     }
 
     fn fire_key(&mut self, at_ms: i64, now_ms: i64, place: Place, key: &K) -> Result<()> {
-        let Self { content, settings, panes, scratch, timers, .. } = self;
+        let is_event_time = self.time == TimeKind::Event;
+        let Self { content, settings, panes, scratch, timers, out, .. } = self;
+        let Scratch { results, set, .. } = scratch;
         let _blame = blaming(key);
         panes.borrow_mut().update(place, key, |kept| {
             let Some(all) = kept else { return };
             all.0.retain_mut(|(window, pane)| {
                 let pane_info = info(*window, pane, false, now_ms);
-                let fire = settings.trigger.on_time(at_ms, &pane_info, &mut scratch.set);
+                let fire = settings.trigger.on_time(at_ms, &pane_info, set);
                 if fire != Fire::No {
-                    let mut results = Vec::new();
-                    content.tell(key, *window, &mut pane.content, &mut results);
-                    scratch.told.push((*window, results));
+                    content.tell(key, *window, &mut pane.content, results);
+                    let time_ms = is_event_time.then(|| window.last_ms());
+                    results.drain(..).for_each(|record| out.push(time_ms, record));
                     pane.told = pane.records;
                 }
                 fire != Fire::Purge && settings.over_ms(*window) > at_ms
@@ -293,18 +300,7 @@ where
                 *kept = None;
             }
         })?;
-        scratch.set.drain(..).try_for_each(|at_ms| timers.set(at_ms, key, place))?;
-        self.tell(None);
-        Ok(())
-    }
-
-    /// Sends what windows have told: at their ends, or at `time_ms` if they go by another time than events.
-    fn tell(&mut self, time_ms: Option<i64>) {
-        let is_event_time = self.time == TimeKind::Event;
-        for (window, results) in self.scratch.told.drain(..) {
-            let time_ms = if is_event_time { Some(window.last_ms()) } else { time_ms };
-            results.into_iter().for_each(|record| self.out.push(time_ms, record));
-        }
+        set.drain(..).try_for_each(|at_ms| timers.set(at_ms, key, place))
     }
 
     fn send(&mut self, out: &mut Outbox) {
