@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// Make a small savepoint of some keys of a large one, for the tests of migrations
 ///
-/// Of each operator it has about so many keys, with all that its states have for them: one of each stored schema, the
-/// extremes of each field (least and greatest, longest and empty, None, each variant), and then keys from everywhere.
+/// Of each operator it has about so many keys, with all that its states have for them: one of each stored schema, some
+/// that are in quarantine, the extremes of each field (least and greatest, longest and empty, None, each variant), and then keys from everywhere.
 /// State without keys is taken as it is. The same savepoint has always the same sample. It holds real values: look before
 /// you put it where others can see it.
 #[derive(clap::Args)]

@@ -48,6 +48,7 @@ const JSON_HELP: &str = "Print JSON: {verdict: ready | decision-needed | refused
     outcome: new | stored | refused | unmatched | dropped, rows, quarantined, lookalike, to, schemas: [{from, rows, lossy,
       way: as-is | automatic | migrate | refused, changes: [{place, kind, text}],
       steps: [{name, from, to, drops}]}]}]}],
+  shared_sinks: [uid]: of a fork, which writes where the other job writes unless it is told otherwise,
   cost: {rows, size_bytes, first_touch_ns, offline_ns}: of rows that go through code,
   way_back: {possible, states: [{operator, state, to, by: rules | down or null, steps: [name], reason or null}],
     drop_unmatched: [uid]}: whether the release before could go on from what comes after,

@@ -40,6 +40,9 @@ pub struct Plan {
     pub changed_migrations: Vec<ChangedMigration>,
     /// How the release that wrote the savepoint could go on from what the job will have written.
     pub way_back: WayBack,
+    /// Sinks that the job has in common with the one that wrote the savepoint, if that is another job: both write to one
+    /// place unless they are told otherwise.
+    pub shared_sinks: Vec<OperatorUid>,
 }
 
 /// What would become of the state of one operator.
@@ -232,8 +235,22 @@ fn plan_renamed(
         renamed,
         changed_migrations: changed_migrations(manifest, job),
         way_back: way_back(manifest, job),
+        shared_sinks: shared_sinks(manifest, job),
     }
 }
+
+/// Finds the sinks that a fork has in common with the job that it comes of.
+fn shared_sinks(manifest: &Manifest, job: &JobDescription) -> Vec<OperatorUid> {
+    if manifest.job.name == job.job {
+        return Vec::new();
+    }
+    let is_sink = |uid: &OperatorUid| manifest.operator(uid).is_some_and(|stored| stored.kind == SINK);
+    let sinks = job.operators.iter().filter(|operator| operator.kind == SINK);
+    sinks.map(|operator| operator.uid.clone()).filter(is_sink).collect()
+}
+
+/// What operators are called that write.
+const SINK: &str = "sink";
 
 fn of_job(
     operator: &OperatorDescription,

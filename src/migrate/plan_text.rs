@@ -51,6 +51,12 @@ impl fmt::Display for Plan {
                 "note: {changed}; give it a new `REVISION` only if both meanings may stand side by side"
             )?;
         }
+        for uid in &self.shared_sinks {
+            writeln!(
+                f,
+                "warning: sink `{uid}` is one of job `{from}` too: both write to one place unless `{to}` names another"
+            )?;
+        }
         for (operator, state, rows) in self.quarantined() {
             let rows = counted(rows, "row");
             writeln!(
@@ -145,7 +151,7 @@ impl Plan {
     /// An outcome is `new`, `stored`, `refused`, `unmatched` or `dropped`. A stored state has `to`, `quarantined` (so many of
     /// its rows are in quarantine) and `schemas:
     /// [{from, rows, way, changes: [{place, kind, text}], steps: [{name, from, to}], refused}]`, where a way is
-    /// `as-is`, `automatic`, `migrate` or `refused`. Then `cost: {rows, size_bytes, first_touch_ns, offline_ns}`, of rows
+    /// `as-is`, `automatic`, `migrate` or `refused`. Then `shared_sinks: [uid]`, of a fork; `cost: {rows, size_bytes, first_touch_ns, offline_ns}`, of rows
     /// that go through code; `way_back: {possible, states: [{operator, state, to, by, steps, reason}], drop_unmatched:
     /// [uid]}`, whether the release before could go on from what comes after, where `by` is `rules`, `down` or null; `renamed: [{from, to}]` and `changed_migrations: [{name,
     /// operator, state, used_on}]`.
@@ -161,6 +167,7 @@ impl Plan {
             "needless_drops": self.needless_drops.iter().map(|uid| uid.as_str()).collect::<Vec<_>>(),
             "operators": self.operators.iter().map(operator_json).collect::<Vec<_>>(),
             "cost": cost_json(self.cost()),
+            "shared_sinks": self.shared_sinks.iter().map(|uid| uid.as_str()).collect::<Vec<_>>(),
             "way_back": way_back_json(&self.way_back),
             "renamed": self.renamed.iter().map(|r| json!({"from": r.from.to_string(), "to": r.to.to_string()}))
                 .collect::<Vec<_>>(),

@@ -40,8 +40,8 @@ type KeyBytes = Vec<u8>;
 /// Writes a sample of a savepoint, in the directory `dir` of a store, which has no files: for each operator about
 /// `keys` keys, with the rows that all its keyed states have for them, and lists as they are.
 ///
-/// First come a key of each stored schema and the extremes of every field: least and greatest, longest and empty,
-/// `None` and each variant; then keys from everywhere, evenly. The same savepoint has always the same sample. Rows keep the
+/// First come a key of each stored schema, some of those in quarantine, which are no more in the sample, and the extremes
+/// of every field: least and greatest, longest and empty, `None` and each variant; then keys from everywhere, evenly. The same savepoint has always the same sample. Rows keep the
 /// schema that they have. Memory: the rows that are kept.
 ///
 /// # Errors
@@ -79,11 +79,20 @@ pub fn sample_to(savepoint: &Savepoint, keys: usize, new: impl AsRef<Path>) -> R
 
 /// Chooses keys of an operator: those with the extremes of each state first, then some from everywhere.
 fn choose<'a>(states: impl Iterator<Item = StateView<'a>>, wanted: usize) -> Result<BTreeSet<KeyBytes>> {
-    let (mut extreme, mut even) = (Vec::new(), Vec::new());
+    let (mut aside, mut extreme, mut even) = (Vec::new(), Vec::new(), Vec::new());
     for view in states {
         let counts = view.rows_by_schema()?;
         let schemas = counts.iter().filter(|rows| **rows > 0).count().max(1);
         let share = (wanted / schemas).max(1) as u64;
+        // What a migration failed for is what tests are there for; yet it is not to be all.
+        for row in view.quarantined()?.take((wanted / 2).max(1)) {
+            let (mut encoded, key) = (Vec::new(), row?.key);
+            if let Some(key_type) = &view.entry.key
+                && encode_value(&key, key_type, &mut encoded).is_ok()
+            {
+                aside.push(encoded);
+            }
+        }
         let mut seen = vec![0; counts.len()];
         let mut found: BTreeMap<Place, (i128, KeyBytes)> = BTreeMap::new();
         for_each_row(&view, |row| {
@@ -109,7 +118,7 @@ fn choose<'a>(states: impl Iterator<Item = StateView<'a>>, wanted: usize) -> Res
     even.sort_by_key(|(at, schema, _)| (*at, *schema));
     let first = even.iter().filter(|(at, ..)| *at == 0).map(|(.., key)| key.clone()).collect::<Vec<_>>();
     let mut chosen = BTreeSet::new();
-    for key in first.into_iter().chain(extreme).chain(even.into_iter().map(|(.., key)| key)) {
+    for key in first.into_iter().chain(aside).chain(extreme).chain(even.into_iter().map(|(.., key)| key)) {
         if chosen.len() >= wanted {
             break;
         }

@@ -464,6 +464,24 @@ ready: the job can start from this savepoint
     assert_eq!(found.to_json()["operators"][0]["states"][1]["schemas"][0]["lossy"], true);
 }
 
+/// A fork is another job with the same sinks: it says so before both write to one place.
+#[test]
+fn sinks_that_a_fork_would_share_are_named() {
+    let state = || vec![stored("transactions", Text, [(schema(1, I32), 1)])];
+    let mut manifest = savepoint([("out", state()), ("aside", state())]);
+    manifest.operators[0].kind = "sink".to_owned();
+    let wanted = || vec![wanted("transactions", Text, schema(1, I32), Vec::new())];
+    let mut same = job([("out", wanted()), ("aside", wanted())]);
+    same.operators[0].kind = "sink".to_owned();
+    assert_eq!(plan(&manifest, &same, &[]).shared_sinks, []);
+    let fork = JobDescription { job: JobName::new("trial").unwrap(), ..same };
+    let found = plan(&manifest, &fork, &[]);
+    assert_eq!((found.verdict(), &found.shared_sinks), (Verdict::Ready, &vec![uid("out")]));
+    let warning = "warning: sink `out` is one of job `alarm` too: both write to one place unless `trial` names another\n";
+    assert!(found.to_string().contains(warning), "{found}");
+    assert_eq!(found.to_json()["shared_sinks"], serde_json::json!(["out"]));
+}
+
 /// Whether a release can be rolled back is known before it starts: from the migrations that lead back, too.
 #[test]
 fn a_plan_says_whether_there_is_a_way_back() {
