@@ -685,7 +685,7 @@ fn migration_files_keep_rows_in_quarantine_and_give_them_no_new_keys() {
     };
     let rekeyed = [rekeyed("by-id"), rekeyed("by-id-for-a-while")].concat();
     std::fs::write(dir.path().join("keys.toml"), rekeyed).unwrap();
-    let file = pitlane::rewrite::MigrationFile::open(&dir.path().join("keys.toml")).unwrap();
+    let file = pitlane::rewrite::MigrationFile::open(dir.path().join("keys.toml")).unwrap();
     let rewrite = file.apply(&made).unwrap();
     let error = pitlane::rewrite::run_to(&rewrite, dir.path().join("keys"), Default::default()).unwrap_err();
     assert!(matches!(error, Error::InQuarantine { rows: 4, .. }), "{error}");
