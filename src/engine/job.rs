@@ -22,6 +22,7 @@ use crate::connectors::Source;
 use crate::control::{AttemptFailure, JobStatus, RunDir, SavepointDone, SavepointRequest, StopRequest};
 use crate::error::{Error, JobProblem, Result};
 use crate::migrate::{JobDescription, Place, Rename, check_renames, lineage};
+use crate::model::text::counted;
 use crate::model::{JobName, MaxParallelism, OperatorUid, StateName, Sweep};
 use crate::savepoint::Savepoint;
 use crossbeam_channel::{RecvTimeoutError, Sender};
@@ -323,6 +324,12 @@ impl Job {
         let meters: Arc<Vec<Meter>> = Arc::new(graph.nodes.iter().map(|_| Meter::new(workers)).collect());
         let migrations =
             restore.as_ref().map_or_else(Vec::new, |s| lineage(s.manifest(), s.id(), &description));
+        let states = restore.iter().flat_map(|s| s.manifest().states());
+        let aside = states.filter(|(_, state)| state.quarantined_rows() > 0);
+        let aside = aside.map(|(operator, state)| {
+            (operator.uid.clone(), state.name.clone(), counted(state.quarantined_rows(), "row"))
+        });
+        let aside: Vec<_> = aside.collect();
         let mut described = description.operators.into_iter();
         let operators = graph.operators()?;
         let parts = graph.parts().zip(&mut described).map(|((id, node), d)| (id, node.role, d)).collect();
@@ -424,6 +431,9 @@ impl Job {
         let run = move |worker: &mut timely::worker::Worker| worker::run(worker, &attempt);
         let running = timely::execute::execute_from(builders, guards, timely::WorkerConfig::default(), run);
         let running = running.map_err(|_| Error::Stopped { what: "the dataflow" })?;
+        for (uid, state, rows) in aside {
+            tracing::warn!("{uid}/{state}: {rows} in quarantine, to be tried again when they are touched");
+        }
         let id = board.id();
         let on = match options.cluster.as_ref().map_or(1, Cluster::processes) {
             1 => String::new(),

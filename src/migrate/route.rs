@@ -1,6 +1,7 @@
 //! Where stored values enter a chain: the one decision that plans, jobs and rewrites share.
 
 use crate::error::Error;
+use crate::model::text::counted;
 use crate::model::{
     Evolution, Facts, Mismatch, NoFacts, OperatorUid, Schema, SchemaVersion, StateName, evolve_with,
 };
@@ -137,8 +138,13 @@ impl RouteError {
         match self {
             Self::Newer { found, wanted } => Error::NewerSchema { uid, state, found, wanted, rows },
             Self::NoMigration { found, wanted, .. } => Error::NoMigration { uid, state, found, wanted, rows },
-            Self::Incompatible { mut mismatches, .. } => {
-                Error::Incompatible { uid, state, detail: Box::new(mismatches.swap_remove(0)) }
+            Self::Incompatible { found, mut mismatches, .. } => {
+                let mut detail = mismatches.swap_remove(0);
+                if rows > 0 {
+                    let rows = counted(rows, "row");
+                    detail.reason = format!("{}, in {rows} of version {found}", detail.reason);
+                }
+                Error::Incompatible { uid, state, detail: Box::new(detail) }
             }
         }
     }
