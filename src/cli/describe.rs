@@ -1,4 +1,4 @@
-//! Asking a job's binary what it is: `JOB ARGS describe`, with a time-out and a bound on what it may say.
+//! Asking a job's binary what it is: `JOB ARGS describe` or `explain`, with a time-out and a bound on what it may say.
 
 use crate::error::{Error, Result, shown};
 use crate::migrate::JobDescription;
@@ -22,15 +22,28 @@ const TICK: Duration = Duration::from_millis(5);
 /// [`Error::Io`] if it cannot be started; [`Error::Description`] if it does not end in time, fails, or prints
 /// anything but a description.
 pub(super) fn describe(program: &Path, args: &[OsString], timeout: Duration) -> Result<JobDescription> {
+    let text = ask(program, args, &["describe"], "the description of a job", timeout)?;
+    JobDescription::from_json(&text, &shown(program))
+}
+
+/// Runs `program` with `args` and `verb`, and returns the text that it prints.
+///
+/// # Errors
+///
+/// As [`describe`].
+pub(super) fn ask(
+    program: &Path,
+    args: &[OsString],
+    verb: &[&str],
+    wanted: &str,
+    timeout: Duration,
+) -> Result<String> {
     let name = shown(program);
-    let wrong = |found: String| Error::Description {
-        program: name.clone(),
-        found,
-        wanted: "the description of a job".to_owned(),
-    };
+    let wrong =
+        |found: String| Error::Description { program: name.clone(), found, wanted: wanted.to_owned() };
     let child = Command::new(found_here(program))
         .args(args)
-        .arg("describe")
+        .args(verb)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -54,8 +67,7 @@ pub(super) fn describe(program: &Path, args: &[OsString], timeout: Duration) -> 
     if text.len() as u64 > MAX_BYTES {
         return Err(wrong(format!("more than {MAX_BYTES} bytes")));
     }
-    let text = String::from_utf8(text).map_err(|_| wrong("bytes that are not text".to_owned()))?;
-    JobDescription::from_json(&text, &name)
+    String::from_utf8(text).map_err(|_| wrong("bytes that are not text".to_owned()))
 }
 
 /// A file of that name in this directory is meant, rather than one in `PATH`.

@@ -9,6 +9,7 @@ mod consolidate;
 mod describe;
 mod diff;
 mod diff_json;
+mod explain;
 mod fixture;
 mod get;
 mod inspect;
@@ -64,6 +65,7 @@ enum Verb {
     Get(get::GetArgs),
     Diff(diff::DiffArgs),
     Plan(plan::PlanArgs),
+    Explain(explain::ExplainArgs),
     Migrate(migrate::MigrateArgs),
     Quarantine(quarantine::QuarantineArgs),
 }
@@ -107,6 +109,7 @@ pub fn run_with(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         Verb::Get(args) => get::run(args, &mut console),
         Verb::Diff(args) => diff::run(args, &mut console),
         Verb::Plan(args) => plan::run(args, &mut console),
+        Verb::Explain(args) => explain::run(args, &mut console),
         Verb::Migrate(args) => migrate::run(args, &mut console),
         Verb::Quarantine(args) => quarantine::run(args, &mut console),
     };

@@ -2,8 +2,8 @@
 //!
 //! The process that leads decides all of it. Of several, the others are told, and check that they see the same.
 
-use super::cluster::{self, Begin, JobTraits, Peers};
-use super::graph::Graph;
+use super::cluster::{self, Begin, Cluster, JobTraits, Peers};
+use super::graph::{Graph, Splits};
 use super::history::{self, History};
 use super::job::{Job, RunOptions};
 use crate::connectors::SinkContext;
@@ -12,7 +12,9 @@ use crate::migrate::{JobDescription, adopted, plan_savepoint};
 use crate::model::{JobInfo, MaxParallelism, OperatorUid};
 use crate::savepoint::Savepoint;
 use crate::storage::local_path;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The branch of a job that was not forked.
 const MAIN: &str = "main";
@@ -30,12 +32,13 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    fn to_wire(&self) -> Begin {
+    fn to_wire(&self, splits: Vec<(String, Vec<String>)>) -> Begin {
         Begin {
             attempt: self.job.attempt,
             start_epoch: self.start_epoch,
             max_parallelism: self.max_parallelism.get(),
             restore: self.restore.as_ref().map(|s| (s.location(), s.id().to_string())),
+            splits,
         }
     }
 }
@@ -53,8 +56,9 @@ impl Job {
         let cluster = options.cluster.as_ref().filter(|cluster| cluster.processes() > 1);
         if let Some(cluster) = cluster.filter(|cluster| cluster.process() != 0) {
             let peers = cluster::gather(cluster, self.traits(options, description), &data)?;
-            let beginning =
-                peers.wait_for_begin(&self.name).and_then(|begin| self.follow(begin, description, &data));
+            let beginning = peers
+                .wait_for_begin(&self.name)
+                .and_then(|begin| self.follow(begin, description, &data, cluster));
             return match beginning {
                 Ok(beginning) => Ok((beginning, Some(peers))),
                 Err(error) => Err(peers.give_up(error)),
@@ -66,9 +70,13 @@ impl Job {
             return Ok((self.lead(options, description, history, root)?, None));
         };
         let peers = cluster::gather(cluster, self.traits(options, description), &root)?;
-        match self.lead(options, description, history, root) {
-            Ok(beginning) => {
-                peers.begin(&beginning.to_wire());
+        let graph = self.graph.borrow();
+        let splits: Result<Vec<_>> =
+            graph.fixed_splits().map(|(uid, splits)| Ok((uid, splits.names()?))).collect();
+        let led = splits.and_then(|splits| Ok((self.lead(options, description, history, root)?, splits)));
+        match led {
+            Ok((beginning, splits)) => {
+                peers.begin(&beginning.to_wire(splits));
                 Ok((beginning, Some(peers)))
             }
             Err(error) => Err(peers.give_up(error)),
@@ -124,7 +132,19 @@ impl Job {
     }
 
     /// Begins as process 0 says.
-    fn follow(&self, begin: Begin, description: &JobDescription, data: &Path) -> Result<Beginning> {
+    fn follow(
+        &self,
+        mut begin: Begin,
+        description: &JobDescription,
+        data: &Path,
+        cluster: &Cluster,
+    ) -> Result<Beginning> {
+        for (uid, splits) in self.graph.borrow().fixed_splits() {
+            let told = begin.splits.iter_mut().find(|(of, _)| *of == uid);
+            let told = told.map(|(_, names)| std::mem::take(names)).unwrap_or_default();
+            see_splits(&uid, splits, &told, cluster)?;
+            splits.tell(told);
+        }
         let root = std::fs::canonicalize(data).map_err(Error::io("open", crate::error::shown(data)))?;
         let restore = begin.restore.map(|(path, id)| {
             let savepoint = Savepoint::open(&path)?;
@@ -188,6 +208,42 @@ impl Job {
         }
         Ok(found)
     }
+}
+
+/// How often, and after which pauses, a process looks for splits: some file systems show them a little late.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes sure that this process sees the splits of a source that process 0 has found.
+///
+/// Those that only this process sees came later, or lie where the others do not look: nobody reads them in this attempt.
+fn see_splits(uid: &str, splits: &dyn Splits, told: &[String], cluster: &Cluster) -> Result<()> {
+    let mut missing = Vec::new();
+    for look in 0..LOOKS {
+        if look > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        let seen: BTreeSet<String> = splits.look()?.into_iter().collect();
+        missing = told.iter().filter(|name| !seen.contains(*name)).collect();
+        if missing.is_empty() {
+            let others = seen.iter().filter(|name| !told.contains(name));
+            for name in others {
+                tracing::warn!(
+                    source = uid,
+                    split = name,
+                    "process 0 has not found `{name}`: it is not read yet"
+                );
+            }
+            return Ok(());
+        }
+    }
+    let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
+    Err(Error::PeerDiffers {
+        peer: cluster.named(0),
+        what: format!("input for the source `{uid}` that this process does not see"),
+        found: format!("{}{more}", missing.first().map_or("", |name| name.as_str())),
+        wanted: "the same in all processes".to_owned(),
+    })
 }
 
 /// Makes the output of earlier attempts what those of the images say that are this branch's own.

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a clock that goes by hand is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What tells processing time.
 ///
@@ -49,10 +53,37 @@ impl Clock {
         clock.fetch_max(now_ms, Ordering::Relaxed);
     }
 
-    /// Returns how long to wait until it is `at_ms`; a clock that goes by hand is looked at often.
-    pub(crate) fn until(&self, at_ms: i64) -> std::time::Duration {
-        let missing = u64::try_from(at_ms.saturating_sub(self.now_ms())).unwrap_or(0);
-        let most = if self.by_hand.is_some() { 20 } else { 60_000 };
-        std::time::Duration::from_millis(missing.min(most))
+    /// Returns a point in time to measure from, which nobody moves who sets the machine's clock.
+    pub(crate) fn moment(&self) -> Moment {
+        match &self.by_hand {
+            Some(now_ms) => Moment::ByHand(now_ms.load(Ordering::Relaxed)),
+            None => Moment::Machine(Instant::now()),
+        }
     }
+
+    /// Returns how long ago a moment was.
+    pub(crate) fn since(&self, moment: Moment) -> Duration {
+        match moment {
+            Moment::Machine(then) => then.elapsed(),
+            Moment::ByHand(then) => Duration::from_millis(u64::try_from(self.now_ms() - then).unwrap_or(0)),
+        }
+    }
+
+    /// Returns for how long to wait at most for something that is due after `time`.
+    pub(crate) fn look_after(&self, time: Duration) -> Duration {
+        if self.by_hand.is_some() { time.min(LOOK) } else { time }
+    }
+
+    /// Returns how long to wait until it is `at_ms`; a clock that goes by hand is looked at often.
+    pub(crate) fn until(&self, at_ms: i64) -> Duration {
+        let missing = u64::try_from(at_ms.saturating_sub(self.now_ms())).unwrap_or(0);
+        self.look_after(Duration::from_millis(missing.min(60_000)))
+    }
+}
+
+/// A point in time of a clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Moment {
+    Machine(Instant),
+    ByHand(i64),
 }

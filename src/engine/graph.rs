@@ -140,11 +140,27 @@ pub(crate) fn undecodable(error: impl std::fmt::Display) -> Error {
     Error::Undecodable { reason: error.to_string() }
 }
 
+/// The splits of a source, which all workers are to know as the same.
+pub(crate) trait Splits: Send + Sync {
+    /// Returns those that the job has now: what was told, or else what is found, once.
+    fn names(&self) -> Result<Vec<String>>;
+
+    /// Looks which there are.
+    fn look(&self) -> Result<Vec<String>>;
+
+    /// Says what another process has found.
+    fn tell(&self, names: Vec<String>);
+
+    /// Whether new ones are looked for while the job runs, by each worker for itself.
+    fn is_watched(&self) -> bool;
+}
+
 /// The operators of a job, each after those that it reads.
 #[derive(Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     traits: BTreeMap<NodeId, Traits>,
+    splits: BTreeMap<NodeId, Arc<dyn Splits>>,
     /// By operator, the type of what it sends.
     sent: Vec<&'static str>,
 }
@@ -164,6 +180,17 @@ impl Graph {
         traits: impl Fn() -> OperatorTraits + Send + Sync + 'static,
     ) {
         self.traits.insert(node, Box::new(traits));
+    }
+
+    /// Says what knows the splits of a source.
+    pub(crate) fn set_splits(&mut self, node: NodeId, splits: Arc<dyn Splits>) {
+        self.splits.insert(node, splits);
+    }
+
+    /// Returns the names of the sources whose splits stay the same, and what knows these.
+    pub(crate) fn fixed_splits(&self) -> impl Iterator<Item = (String, &dyn Splits)> {
+        let fixed = self.splits.iter().filter(|(_, splits)| !splits.is_watched());
+        fixed.map(|(node, splits)| (self.name(*node), &**splits))
     }
 
     fn traits_of(&self, node: NodeId, states: &[StateDescription]) -> OperatorTraits {

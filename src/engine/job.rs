@@ -452,18 +452,8 @@ impl Job {
             if workers == 1 { "" } else { "s" },
             from.as_deref().unwrap_or("no state"),
         );
-        Ok(JobHandle {
-            name: self.name,
-            board,
-            events,
-            failure,
-            coordinator,
-            workers: running,
-            leads,
-            sweep,
-            peers,
-            server,
-        })
+        let threads = Threads { coordinator, workers: running, leads, peers, server };
+        Ok(JobHandle { name: self.name, board, events, failure, sweep, threads: Some(threads) })
     }
 }
 
@@ -477,6 +467,10 @@ fn place((uid, state): &Named) -> Result<Place, JobProblem> {
 }
 
 /// A job that runs on threads of this process.
+///
+/// Dropped before it was [waited for](Self::wait), as by a test that panics, it cancels the job and waits for its threads:
+/// no job goes on unseen, in directories that may be gone by then. What it has committed stays, and the next run goes on
+/// from there. A job that is to go on until it ends by itself is waited for.
 ///
 /// # Examples
 ///
@@ -499,11 +493,17 @@ pub struct JobHandle {
     board: Arc<Board>,
     events: Sender<Event>,
     failure: Arc<Failure>,
+    sweep: Arc<TellSweep>,
+    /// Until they are waited for.
+    threads: Option<Threads>,
+}
+
+/// What runs beside the owner of a handle.
+struct Threads {
     coordinator: JoinHandle<JobEnd>,
     workers: WorkerGuards<()>,
     /// Whether the job is led from here.
     leads: bool,
-    sweep: Arc<TellSweep>,
     peers: Option<Watch>,
     server: Option<Server>,
 }
@@ -557,7 +557,7 @@ impl JobHandle {
 
     /// Returns whether the job has ended or failed; then [`wait`](Self::wait) does not take long.
     pub fn is_over(&self) -> bool {
-        self.coordinator.is_finished()
+        self.threads.as_ref().is_none_or(|threads| threads.coordinator.is_finished())
     }
 
     /// Waits for the end of the job.
@@ -565,20 +565,25 @@ impl JobHandle {
     /// # Errors
     ///
     /// The first thing that went wrong.
-    pub fn wait(self) -> Result<JobEnd> {
-        if self.workers.join().iter().any(std::result::Result::is_err) {
+    pub fn wait(mut self) -> Result<JobEnd> {
+        let threads = self.threads.take().ok_or(Error::Stopped { what: "the job" })?;
+        self.join(threads)
+    }
+
+    fn join(&self, threads: Threads) -> Result<JobEnd> {
+        if threads.workers.join().iter().any(std::result::Result::is_err) {
             self.failure.set(Error::Stopped { what: "a worker" });
         }
-        let mut end = self.coordinator.join().unwrap_or_else(|_| {
+        let mut end = threads.coordinator.join().unwrap_or_else(|_| {
             self.failure.set(Error::Stopped { what: "the coordinator" });
             JobEnd { reason: EndReason::Cancelled, image: None }
         });
-        if let Some(peers) = self.peers
-            && let Some(ending) = peers.end(self.leads.then(|| Ending::from(&end)))
+        if let Some(peers) = threads.peers
+            && let Some(ending) = peers.end(threads.leads.then(|| Ending::from(&end)))
         {
             end = ending.into();
         }
-        drop(self.server);
+        drop(threads.server);
         self.failure.take().map_or(Ok(end), |error| Err(self.board.cause(error)))
     }
 
@@ -612,6 +617,16 @@ impl JobHandle {
         let (sender, reply) = crossbeam_channel::bounded(1);
         self.events.send(event(sender)).map_err(|_| ended())?;
         reply.recv().map_err(|_| ended())?
+    }
+}
+
+impl Drop for JobHandle {
+    fn drop(&mut self) {
+        let Some(threads) = self.threads.take() else { return };
+        self.cancel();
+        if let Err(error) = self.join(threads) {
+            tracing::warn!(job = self.name, "job `{}` was let go of, and had failed: {error}", self.name);
+        }
     }
 }
 

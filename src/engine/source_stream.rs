@@ -1,6 +1,6 @@
 //! Sources as a job is written down: where they read, what time is, and what becomes of what they cannot read.
 
-use super::graph::{Graph, Node, Opened, Role, list_state};
+use super::graph::{Graph, Node, Opened, Role, Splits, list_state};
 use super::operators::{
     BAD_RECORDS, EventTime, Generated, OnBadRecord, POSITIONS, SourceNode, SourceSettings, SourceTime,
     positions_schema,
@@ -9,6 +9,7 @@ use super::side_output::SideOutput;
 use super::stream::{Stream, lock};
 use super::watermarks::WatermarkGenerator;
 use crate::connectors::{BadRecord, Record, Source};
+use crate::error::Result;
 use crate::model::{OperatorTraits, TimeBasis};
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -23,6 +24,34 @@ use std::time::Duration;
 pub struct SourceStream<T> {
     stream: Stream<T>,
     settings: Arc<Mutex<SourceSettings<T>>>,
+}
+
+/// A source and its splits, which are looked up once, so that all workers agree.
+struct Listed<S> {
+    source: Mutex<S>,
+    names: Mutex<Option<Vec<String>>>,
+}
+
+impl<S: Source> Splits for Listed<S> {
+    fn names(&self) -> Result<Vec<String>> {
+        let mut names = lock(&self.names);
+        if names.is_none() {
+            *names = Some(self.look()?);
+        }
+        Ok(names.clone().unwrap_or_default())
+    }
+
+    fn look(&self) -> Result<Vec<String>> {
+        lock(&self.source).splits()
+    }
+
+    fn tell(&self, names: Vec<String>) {
+        *lock(&self.names) = Some(names);
+    }
+
+    fn is_watched(&self) -> bool {
+        lock(&self.source).order().discover.is_some()
+    }
 }
 
 impl<T> Deref for SourceStream<T> {
@@ -42,10 +71,10 @@ impl<T> From<SourceStream<T>> for Stream<T> {
 impl<T: Record> SourceStream<T> {
     pub(super) fn new<S: Source<Item = T>>(graph: &Rc<RefCell<Graph>>, source: S) -> Self {
         let settings = Arc::new(Mutex::new(SourceSettings::default()));
-        let (source, set) = (Mutex::new(source), Arc::clone(&settings));
+        let set = Arc::clone(&settings);
         let (kept, traits) = (Arc::clone(&settings), Arc::clone(&settings));
-        // Looked up once an attempt, so that the workers of a process agree.
-        let listed: Mutex<Option<(u64, Vec<String>)>> = Mutex::new(None);
+        let splits = Arc::new(Listed { source: Mutex::new(source), names: Mutex::default() });
+        let listed = Arc::clone(&splits);
         let stream = Stream::add(
             graph,
             Node {
@@ -55,14 +84,7 @@ impl<T: Record> SourceStream<T> {
                 role: Role::Source,
                 sides: Vec::new(),
                 open: Box::new(move |context, shared| {
-                    let source = lock(&source).clone();
-                    let mut listed = lock(&listed);
-                    let names = match &*listed {
-                        Some((attempt, names)) if *attempt == context.job.attempt => names.clone(),
-                        _ => source.splits()?,
-                    };
-                    *listed = Some((context.job.attempt, names.clone()));
-                    drop(listed);
+                    let (source, names) = (lock(&listed.source).clone(), listed.names()?);
                     let node = SourceNode::open(&source, names, lock(&set).clone(), context, shared)?;
                     Ok(Opened::Source(Box::new(node)))
                 }),
@@ -83,6 +105,7 @@ impl<T: Record> SourceStream<T> {
         };
         let traits = move || OperatorTraits { time: time(), ..OperatorTraits::default() };
         graph.borrow_mut().set_traits(stream.output.node, traits);
+        graph.borrow_mut().set_splits(stream.output.node, splits);
         Self { stream, settings }
     }
 

@@ -7,6 +7,7 @@
 use super::LocalStore;
 use super::{Blob, MemoryStore, NewFile, Store};
 use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,29 @@ struct Calls {
     all: Vec<String>,
     /// The first that failed.
     failed: Option<String>,
+    /// Files beside those of stores that are not durable yet, and names that are not.
+    unsynced: Vec<PathBuf>,
+    renamed: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Calls {
+    /// Takes back what was not durable, as the end of the machine may.
+    fn crash(&mut self, fault: Fault) {
+        for (from, to) in self.renamed.drain(..).rev() {
+            // Nobody writes there any more; what cannot be taken back was durable all the same.
+            let _ = fs::rename(to, from);
+        }
+        for path in self.unsynced.drain(..) {
+            lose(&path, fault);
+        }
+    }
+}
+
+/// Loses the content of a file that was not made durable, or the end of it.
+fn lose(path: &Path, fault: Fault) {
+    let Ok(file) = OpenOptions::new().write(true).open(path) else { return };
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    let _ = file.set_len(if fault == Fault::Torn { size / 2 } else { 0 });
 }
 
 /// A store over another one that fails at a chosen call. Clones share the count.
@@ -76,7 +100,7 @@ impl FaultyStore {
     }
 
     /// Counts a call and returns the way in which it fails, if it does.
-    fn step(&self, verb: &'static str, path: &str) -> Option<Failing> {
+    pub(super) fn step(&self, verb: &'static str, path: &str) -> Option<Failing> {
         let mut calls = self.lock();
         let number = calls.all.len();
         let call = format!("{verb} {path}");
@@ -85,7 +109,7 @@ impl FaultyStore {
             Fault::Gone | Fault::Torn | Fault::Late => number >= self.sound,
             Fault::Full => number >= self.sound && verb != "delete",
             // Only what makes something durable can fail so; the first such call does.
-            Fault::Sync => number == self.sound && matches!(verb, "finish" | "publish"),
+            Fault::Sync => number == self.sound && matches!(verb, "finish" | "publish" | "sync"),
         };
         if !fails {
             return None;
@@ -93,20 +117,50 @@ impl FaultyStore {
         // A full disk is found full by the first call that writes.
         let is_first = calls.failed.is_none();
         calls.failed.get_or_insert(call);
+        if is_first && matches!(self.fault, Fault::Gone | Fault::Torn) {
+            calls.crash(self.fault);
+        }
         Some(Failing { fault: self.fault, is_first })
+    }
+}
+
+/// Acts on files that are no store's, and are counted with the calls of stores.
+#[cfg(feature = "engine")]
+impl FaultyStore {
+    pub(super) fn created(&self, path: &Path) {
+        self.lock().unsynced.push(path.to_owned());
+    }
+
+    pub(super) fn synced(&self, path: &Path) {
+        let mut calls = self.lock();
+        calls.unsynced.retain(|unsynced| unsynced != path);
+        calls.renamed.retain(|(_, to)| to.parent() != Some(path));
+    }
+
+    pub(super) fn renamed(&self, from: &Path, to: &Path) {
+        self.lock().renamed.push((from.to_owned(), to.to_owned()));
+    }
+
+    /// A file that could not be made durable.
+    pub(super) fn lost(&self, path: &Path) {
+        // One that fails late is durable.
+        if self.fault != Fault::Late {
+            lose(path, self.fault);
+        }
+        self.synced(path);
     }
 }
 
 /// A call that fails.
 #[derive(Clone, Copy)]
-struct Failing {
+pub(super) struct Failing {
     fault: Fault,
     /// Whether it is the chosen call, not one after it.
     is_first: bool,
 }
 
 impl Failing {
-    fn error(self) -> io::Error {
+    pub(super) fn error(self) -> io::Error {
         match self.fault {
             Fault::Gone | Fault::Torn | Fault::Late => io::Error::other("the process is gone"),
             Fault::Full => io::Error::new(ErrorKind::StorageFull, "no space left on device"),
@@ -115,19 +169,19 @@ impl Failing {
     }
 
     /// Whether the call is done although it fails.
-    fn is_done(self) -> bool {
+    pub(super) fn is_done(self) -> bool {
         self.is_first && self.fault == Fault::Late
     }
 
     /// Whether half of the call is done.
-    fn is_torn(self) -> bool {
+    pub(super) fn is_torn(self) -> bool {
         self.is_first && matches!(self.fault, Fault::Torn | Fault::Full)
     }
 }
 
-/// Faults in what the engine does below a directory of the local file system, as long as this lives.
+/// Faults in what the engine and file sinks do below a directory of the local file system, as long as this lives.
 ///
-/// The calls of all stores that are opened there are counted together.
+/// The calls of all stores that are opened there are counted together, and with them what sinks do.
 #[derive(Debug)]
 pub struct PlannedFaults {
     dir: PathBuf,
@@ -166,10 +220,16 @@ fn planned() -> MutexGuard<'static, Vec<(PathBuf, FaultyStore)>> {
 #[cfg(feature = "engine")]
 pub(super) fn with_planned(dir: &Path, store: LocalStore) -> Arc<dyn Store> {
     let inner: Arc<dyn Store> = Arc::new(store);
-    match planned().iter().find(|(planned, _)| dir.starts_with(planned)) {
-        Some((_, faulty)) => Arc::new(FaultyStore { inner, ..faulty.clone() }),
+    match planned_for(dir) {
+        Some(faulty) => Arc::new(FaultyStore { inner, ..faulty }),
         None => inner,
     }
+}
+
+/// Returns what counts calls below a directory that faults are planned for.
+#[cfg(feature = "engine")]
+pub(super) fn planned_for(path: &Path) -> Option<FaultyStore> {
+    planned().iter().find(|(planned, _)| path.starts_with(planned)).map(|(_, faulty)| faulty.clone())
 }
 
 impl Store for FaultyStore {

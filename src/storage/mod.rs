@@ -4,6 +4,8 @@
 //! under its final name, and only [`Store::create_new`] makes one appear whole or not at all.
 
 mod faulty;
+#[cfg(feature = "engine")]
+pub(crate) mod files;
 mod local;
 mod memory;
 mod paths;

@@ -4,11 +4,13 @@
 use crate::stage::files_below;
 use pitlane::Error;
 use pitlane::connectors::{FileSink, Generator};
+use pitlane::control::JobStatus;
 use pitlane::engine::{Checkpoints, Context, Job, RunOptions, States, Stream};
 use pitlane::savepoint::{Depth, Savepoint, verify};
+use pitlane::storage::{Fault, PlannedFaults};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NUMBERS: u64 = 3_000;
 
@@ -22,8 +24,17 @@ fn counting(
     dir: &Path,
     fails: impl Fn(u64, u64) -> Result<(), &'static str> + Clone + Send + Sync + 'static,
 ) -> Job {
+    counting_at(10_000.0, dir, fails)
+}
+
+/// The same, with so many numbers a second.
+fn counting_at(
+    rate: f64,
+    dir: &Path,
+    fails: impl Fn(u64, u64) -> Result<(), &'static str> + Clone + Send + Sync + 'static,
+) -> Job {
     let job = Job::new("counting").checkpoints(Checkpoints::every(Duration::from_millis(10)));
-    let source = job.source(Generator::new(1, NUMBERS, |_, n| n % 10)).uid("numbers").rate(10_000.0);
+    let source = job.source(Generator::new(1, NUMBERS, |_, n| n % 10)).uid("numbers").rate(rate);
     let count = move |states: &mut States<u64>| {
         let seen = states.value::<u64>("seen");
         let fails = fails.clone();
@@ -159,6 +170,11 @@ fn fails_half_way(
     let read = last.manifest().sources[0].positions[0].records;
     assert!(read > 0 && read < NUMBERS, "{read}");
     counting(dir, |_, _| Ok(())).run(&options(dir)).unwrap();
+    all_is_written_once(dir);
+    error
+}
+
+fn all_is_written_once(dir: &Path) {
     let mut written = BTreeMap::<(u64, u64), usize>::new();
     for (path, text) in files_below(&dir.join("out")).unwrap() {
         if !path.to_string_lossy().contains(".staged") {
@@ -169,7 +185,6 @@ fn fails_half_way(
     }
     let wanted = (0..10).flat_map(|key| (1..=NUMBERS / 10).map(move |times| ((key, times), 1)));
     assert!(written == wanted.collect(), "{} of {NUMBERS}", written.len());
-    error
 }
 
 #[test]
@@ -214,4 +229,38 @@ fn a_function_without_keys_that_panics_stops_the_job_with_operator_and_cause() {
     };
     assert_eq!(run(Some("ratio")), "operator `ratio` panicked: attempt to divide by zero");
     assert_eq!(run(None), "operator `map-2` panicked: attempt to divide by zero");
+}
+
+#[test]
+fn a_disk_that_is_full_during_a_checkpoint_is_told_and_the_last_checkpoint_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let running = counting_at(1_000.0, dir, |_, _| Ok(())).start(&options(dir)).unwrap();
+    let until = |is_so: &dyn Fn(&JobStatus) -> bool| {
+        let began = Instant::now();
+        while !is_so(&running.status()) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", running.status());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    until(&|status| status.last_checkpoint.is_some());
+    let faults = PlannedFaults::new(dir.join("data/counting/checkpoints"), Fault::Full, 0);
+    until(&|status| status.failed_checkpoints > 2);
+    let status = running.status();
+    let why = status.last_checkpoint_failure.unwrap();
+    let checkpoints = std::fs::canonicalize(dir.join("data/counting/checkpoints")).unwrap();
+    let place = format!("is given up: no space is left for {}/", checkpoints.display());
+    assert!(why.error.starts_with(&format!("epoch {} ", why.epoch)) && why.error.contains(&place), "{why:?}");
+    let last = Savepoint::open(status.last_checkpoint.unwrap().path).unwrap();
+    assert!(verify(&last, Depth::Full).problems.is_empty());
+    // Whoever asks for a savepoint on such a disk is told what to do.
+    let more = PlannedFaults::new(dir.join("data/counting/savepoints"), Fault::Full, 0);
+    let error = running.savepoint(Default::default()).unwrap_err();
+    let hint = "hint: make room: the job goes on, its last good image stays, and what was written of this one is removed\n";
+    assert!(matches!(error, Error::DiskFull { .. }) && told(&error).ends_with(hint), "{}", told(&error));
+    let epoch = running.status().epoch;
+    drop((faults, more));
+    until(&|status| status.last_checkpoint.as_ref().is_some_and(|last| last.epoch > epoch));
+    running.wait().unwrap();
+    all_is_written_once(dir);
 }

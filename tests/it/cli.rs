@@ -110,6 +110,7 @@ fn every_verb_has_help_with_examples() {
         "get",
         "diff",
         "plan",
+        "explain",
         "migrate",
     ];
     for verb in verbs.map(|verb| vec![verb]).into_iter().chain([
@@ -518,6 +519,26 @@ fn plan_asks_the_job_and_answers_with_its_status() {
     let json = plan(&description(1, DataType::Unit).to_json(), &["--json"]);
     let json: Json = serde_json::from_str(&json.out).unwrap();
     assert_eq!(json["verdict"], "decision-needed");
+}
+
+#[test]
+fn explain_passes_on_what_the_job_says_of_itself_or_says_why_there_is_nothing() {
+    let place = Place::new();
+    // The shell takes what comes after the script as its arguments, from 0 on.
+    let explain = |script: &str, more: &[&str]| {
+        let mut args = vec!["explain", "sh"];
+        args.extend(more);
+        args.extend(["--", "-c", script]);
+        place.run(&args)
+    };
+    let failed = explain("echo 'error: two operators have the uid `x`' >&2; exit 2", &[]);
+    assert_eq!((failed.status, failed.out.as_str()), (2, ""));
+    assert!(failed.err.contains("sh does not describe a job: found exit status: 2"), "{}", failed.err);
+    assert!(failed.err.contains("two operators have the uid `x`"), "{}", failed.err);
+    let said = explain("echo \"$0 $1 $2\"", &[]);
+    assert_eq!((said.status, said.out.as_str(), said.err.as_str()), (0, "explain --as text\n", ""));
+    assert_eq!(explain("echo \"$0 $1 $2\"", &["--as", "dot"]).out, "explain --as dot\n");
+    assert_eq!(explain("echo \"$0 $1 $2\"", &["--json"]).out, "describe  \n");
 }
 
 const COUNTS_GET_NAMES: &str = "

@@ -1,9 +1,10 @@
 //! A job in several processes: what comes out is what one process would write, whoever dies, hangs or does not belong.
 
-use pitlane::connectors::{FileSink, Generator};
+use pitlane::connectors::{FileSink, Generator, Polled, Source, SplitReader, Taken};
 use pitlane::control::client::{RunningJob, find};
 use pitlane::control::{RunDir, SavepointRequest};
 use pitlane::engine::{Checkpoints, Job};
+use pitlane::model::SourcePosition;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -31,6 +32,12 @@ fn job(out: &Path, variant: &str) -> Job {
     if variant.starts_with("everything") {
         return crate::rescale::job(out, if variant == "everything" { 1.0 } else { 1000.0 });
     }
+    if let Some(splits) = variant.strip_prefix("splits ") {
+        let job = Job::new("counting");
+        let splits = splits.split(',').map(str::to_owned).collect();
+        job.source(Named(splits)).uid("numbers").sink(FileSink::json_lines(out)).uid("out");
+        return job;
+    }
     let name = if variant == "another job" { "other" } else { "counting" };
     let job = Job::new(name).checkpoints(Checkpoints::every(Duration::from_millis(50)));
     let endless = matches!(variant, "endless" | "slow");
@@ -40,6 +47,7 @@ fn job(out: &Path, variant: &str) -> Job {
         "endless" | "slow" | "in haste" => numbers,
         "at leisure" => numbers.rate(800.0),
         "asleep" => numbers.rate(0.01),
+        "supervised" => numbers.rate(4_000.0),
         _ => numbers.rate(8_000.0),
     };
     let panics = variant == "panics";
@@ -61,6 +69,43 @@ fn job(out: &Path, variant: &str) -> Job {
     });
     counts.sink(FileSink::json_lines(out)).uid("out");
     job
+}
+
+/// Splits of ten numbers each, as many as this process sees.
+#[derive(Clone)]
+struct Named(Vec<String>);
+
+struct NamedSplit(String, u64);
+
+impl Source for Named {
+    type Item = (String, u64);
+
+    fn splits(&self) -> pitlane::Result<Vec<String>> {
+        Ok(self.0.clone())
+    }
+
+    fn open(
+        &self,
+        split: &str,
+        position: Option<&SourcePosition>,
+    ) -> pitlane::Result<Box<dyn SplitReader<(String, u64)>>> {
+        Ok(Box::new(NamedSplit(split.to_owned(), position.map_or(0, |position| position.offset))))
+    }
+}
+
+impl SplitReader<(String, u64)> for NamedSplit {
+    fn poll(&mut self, _max: usize, out: &mut Taken<(String, u64)>) -> pitlane::Result<Polled> {
+        if self.1 == 10 {
+            return Ok(Polled::End);
+        }
+        out.records.push((self.0.clone(), self.1));
+        self.1 += 1;
+        Ok(Polled::Ready)
+    }
+
+    fn offset(&self) -> u64 {
+        self.1
+    }
 }
 
 /// Every key with every number up to how often it comes.
@@ -206,8 +251,7 @@ impl Process {
     }
 
     fn signal(&self, signal: i32) {
-        let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+        send(self.child.id(), signal);
     }
 
     fn memory_kib(&self) -> u64 {
@@ -215,6 +259,11 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+fn send(pid: u32, signal: i32) {
+    let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+    assert!(status.unwrap().success());
 }
 
 impl Drop for Process {
@@ -305,7 +354,7 @@ fn processes_that_never_come_are_named_and_a_port_that_is_taken_too() {
     drop(taken);
     fs::write(place.path("hosts"), "here\n").unwrap();
     let (status, text) = place.start(0).end();
-    said(&text, &["found `here`, wanted host:port"]);
+    said(&text, &["hosts:1: found `here`, wanted host:port"]);
     assert_eq!(status, 2);
 }
 
@@ -513,4 +562,67 @@ fn memory_stays_bounded_and_checkpoints_are_taken_with_a_process_that_is_slow() 
     assert!(place.history() > history || place.images() > 0, "no checkpoint while one was slow");
     place.running().cancel().unwrap();
     assert_eq!((fast.end().0, slow.end().0), (0, 0));
+}
+
+#[test]
+fn input_that_one_process_does_not_see_is_named_and_what_process_0_finds_is_what_all_read() {
+    let place = Place::new(2);
+    let first = place.start_with(0, "splits a,b", &[]);
+    let second = place.start_with(1, "splits a", &[]);
+    let words = ["has input for the source `numbers` that this process does not see: found b, wanted"];
+    let (_, text) = second.end();
+    said(&text, &[words[0], &format!("process 0 ({})", place.hosts[0])]);
+    let (status, text) = first.end();
+    said(&text, &words);
+    assert_eq!(status, 70, "{text}");
+    assert!(!place.path("out").exists() || place.lines::<(String, u64)>("").is_empty());
+    // One that came while the processes started is left for the next time, and nobody reads any twice.
+    let first = place.start_with(0, "splits b,a", &[]);
+    let second = place.start_with(1, "splits c,a,b", &[]);
+    let (status, text) = second.end();
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("process 0 has not found `c`: it is not read yet"), "{text}");
+    assert_eq!(first.end().0, 0);
+    let wanted = ["a", "b"].map(|split| (0..10).map(move |n| (split.to_owned(), n)));
+    assert_eq!(place.lines::<(String, u64)>(""), wanted.into_iter().flatten().collect::<Vec<_>>());
+}
+
+#[test]
+fn with_restart_in_each_process_the_job_goes_on_by_itself_after_kill_9_and_after_one_that_hangs() {
+    for processes in [2, 3] {
+        let place = Place::new(processes);
+        let supervised = ["--restart", "fixed,delay=100ms", "--peer-timeout-ms", "1500"];
+        let running: Vec<_> =
+            (0..processes).map(|process| place.start_with(process, "supervised", &supervised)).collect();
+        let mut last = 0;
+        for (victim, hangs) in (0..processes).flat_map(|victim| [(victim, false), (victim, true)]) {
+            let job = until("another attempt has taken a checkpoint", || {
+                let job = find(&RunDir::at(place.path("run")), "counting").ok()?;
+                let status = job.status();
+                (status.attempt > last && status.last_checkpoint.is_some()).then_some(job)
+            });
+            last = job.status().attempt;
+            let pids: Vec<u32> = job.status().processes.iter().map(|process| process.pid).collect();
+            assert_eq!(pids.len(), processes);
+            if !hangs {
+                send(pids[victim], libc::SIGKILL);
+                continue;
+            }
+            send(pids[victim], libc::SIGSTOP);
+            // The others give it up; it knows when it wakes, and ends.
+            for (process, pid) in pids.iter().enumerate() {
+                let is_gone = || holds(process == victim || !Path::new(&format!("/proc/{pid}")).exists());
+                until("the others have given it up", is_gone);
+            }
+            send(pids[victim], libc::SIGCONT);
+        }
+        for process in running {
+            let (status, text) = process.end();
+            assert_eq!(status, 0, "{text}");
+            assert!(text.contains("is restarted in"), "{text}");
+            assert!(!text.contains("panicked at"), "{text}");
+        }
+        assert!(last >= 2 * processes as u64, "{last} attempts");
+        assert_eq!(place.written(), expected(), "{processes} processes");
+    }
 }

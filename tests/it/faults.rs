@@ -1,5 +1,5 @@
-//! Jobs of one process under faults that a seed chooses: which call of the storage fails and how, which record panics,
-//! how long operators take. Whatever happens, the output equals plain code in the end.
+//! Jobs of one process under faults that a seed chooses: which call of the storage or act of a sink fails and how, which
+//! record panics, how long operators take. Whatever happens, the output equals plain code in the end.
 
 use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{Checkpoints, Job, RunOptions};
@@ -52,7 +52,7 @@ impl Trouble {
         let (fails, panics, stops) = (!one_in(3), one_in(3), one_in(3));
         Self {
             workers: 1 + random.below(3) as usize,
-            fault: fails.then(|| (Fault::ALL[random.below(5) as usize], random.below(120) as usize)),
+            fault: fails.then(|| (Fault::ALL[random.below(5) as usize], random.below(180) as usize)),
             panic: panics.then(|| random.below(600)),
             delay: (5 + random.below(40), random.below(3_000)),
             stop_after_ms: stops.then(|| random.below(150)),
@@ -111,7 +111,15 @@ fn written(out: &Path) -> Vec<(u64, u64)> {
 
 /// Runs one attempt; returns how it ended, and what failed.
 fn attempt(dir: &Path, trouble: &Trouble) -> (Result<(), String>, Option<String>) {
-    let faults = trouble.fault.map(|(fault, sound)| PlannedFaults::new(dir.join("data"), fault, sound));
+    let faults = trouble.fault.map(|(fault, sound)| PlannedFaults::new(dir, fault, sound));
+    run(dir, trouble, &faults)
+}
+
+fn run(
+    dir: &Path,
+    trouble: &Trouble,
+    faults: &Option<PlannedFaults>,
+) -> (Result<(), String>, Option<String>) {
     let options = RunOptions::in_dir(dir.join("data")).workers(trouble.workers);
     let job = job(&dir.join("out"), trouble);
     let ended = match job.start(&options) {
@@ -128,7 +136,7 @@ fn attempt(dir: &Path, trouble: &Trouble) -> (Result<(), String>, Option<String>
         }
         Err(error) => Err(error),
     };
-    (ended.map_err(|error| error.to_string()), faults.and_then(|faults| faults.failed()))
+    (ended.map_err(|error| error.to_string()), faults.as_ref().and_then(PlannedFaults::failed))
 }
 
 #[test]
@@ -165,4 +173,34 @@ fn whatever_call_fails_or_record_panics_the_output_equals_plain_code_in_the_end(
     }
     println!("{failed} attempts with a failed call, {panicked} with a panic");
     assert!(failed > 0 && panicked > 0, "nothing went wrong: {failed}, {panicked}");
+}
+
+/// Whatever a sink does with its files may fail: the attempt ends with the file and the reason, and the next one makes up
+/// for it.
+#[test]
+fn a_disk_that_is_full_or_fails_under_the_output_of_a_sink_costs_an_attempt_and_no_record() {
+    let quick = Trouble { workers: 2, fault: None, panic: None, delay: (1_000, 0), stop_after_ms: Some(30) };
+    let mut failed = std::collections::BTreeSet::new();
+    for fault in Fault::ALL {
+        for sound in 0..14 {
+            let dir = tempfile::tempdir().unwrap();
+            let out = dir.path().join("out");
+            let faults = Some(PlannedFaults::new(&out, fault, sound));
+            let (ended, call) = run(dir.path(), &quick, &faults);
+            drop(faults);
+            if let Some(call) = call {
+                let (act, path) = call.split_once(' ').unwrap();
+                let error = ended.expect_err(&call);
+                let file = Path::new(path).file_name().unwrap().to_str().unwrap();
+                assert!(error.contains(file), "{call}: {error}");
+                failed.insert(act.to_owned());
+            }
+            let last = Trouble { stop_after_ms: None, ..quick };
+            let (ended, _) = run(dir.path(), &last, &None);
+            assert_eq!(ended, Ok(()), "{fault:?} after {sound}");
+            assert_eq!(written(&out), expected(), "{fault:?} after {sound}");
+        }
+    }
+    let acts: Vec<_> = failed.iter().map(String::as_str).collect();
+    assert_eq!(acts, ["create", "finish", "rename", "sync", "write"]);
 }

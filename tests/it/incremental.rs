@@ -46,7 +46,7 @@ impl Process<u64, (u64, i64), u64> for Wake {
     }
 }
 
-fn job() -> Job {
+pub(crate) fn job() -> Job {
     let checkpoints = Checkpoints::every(Duration::from_millis(6)).keep(5).incremental();
     let job = Job::new("changing").checkpoints(checkpoints);
     let keys = job
@@ -96,7 +96,7 @@ fn check(image: &Savepoint) -> bool {
 }
 
 /// The checkpoints that there are now; one may be gone a moment later.
-fn retained(data: &Path) -> Vec<PathBuf> {
+pub(crate) fn retained(data: &Path) -> Vec<PathBuf> {
     let checkpoints = std::fs::read_dir(data.join("changing/checkpoints")).into_iter().flatten().flatten();
     let mut checkpoints: Vec<_> = checkpoints.map(|entry| entry.path()).collect();
     checkpoints.sort();
@@ -104,12 +104,12 @@ fn retained(data: &Path) -> Vec<PathBuf> {
 }
 
 /// Checks all retained checkpoints, in a copy, since they may be discarded any time; returns how many are in layers.
-fn check_retained(data: &Path) -> (usize, usize) {
+pub(crate) fn check_retained(data: &Path) -> (usize, usize) {
     let (mut whole, mut layered) = (0, 0);
     for path in retained(data) {
         // Links hold on to the files: nobody writes to them any more.
         let copy = tempfile::tempdir_in(data).unwrap();
-        let Ok(files) = pitlane_files(&path) else { continue };
+        let Ok(files) = files_of(&path) else { continue };
         let linked = files.iter().try_for_each(|file| {
             let to = copy.path().join(file);
             std::fs::create_dir_all(to.parent().unwrap())
@@ -127,7 +127,7 @@ fn check_retained(data: &Path) -> (usize, usize) {
 }
 
 /// The files of a checkpoint, the manifest first: if that is there, so were all others.
-fn pitlane_files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn files_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let image = Savepoint::open(path)?;
     let files = image.manifest().files().map(|file| PathBuf::from(&file.path));
     Ok([PathBuf::from("manifest.json")].into_iter().chain(files).collect())

@@ -47,6 +47,8 @@ mod bootstrap;
 #[cfg(feature = "engine")]
 mod broadcast;
 #[cfg(feature = "engine")]
+mod chain;
+#[cfg(feature = "engine")]
 mod changes;
 #[cfg(feature = "engine")]
 mod checkpoints;
@@ -73,6 +75,8 @@ mod first_job;
 mod fixtures;
 #[cfg(feature = "engine")]
 mod flights_year;
+#[cfg(feature = "engine")]
+mod handle;
 mod hostile;
 #[cfg(feature = "engine")]
 mod incremental;

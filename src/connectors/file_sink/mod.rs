@@ -17,8 +17,9 @@ pub use parquet::WriteParquet;
 use super::{Sink, SinkContext, SinkWriter, Transaction};
 use crate::error::{Error, Result, shown};
 use crate::model::Delivery;
+use crate::storage::files;
 use output::Compression;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use writer::FileWriter;
@@ -181,7 +182,7 @@ fn file_name_part(name: &str) -> String {
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path).and_then(|d| d.sync_all()).map_err(Error::io("sync", shown(path)))
+    files::sync_directory(path).map_err(Error::io("sync", shown(path)))
 }
 
 impl<T: 'static, F: WriteFormat<T>> Sink<T> for FileSink<F> {
@@ -198,7 +199,7 @@ impl<T: 'static, F: WriteFormat<T>> Sink<T> for FileSink<F> {
             if target.exists() {
                 continue;
             }
-            match fs::rename(&staged, &target) {
+            match files::rename(&staged, &target) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     return Err(Error::StagedOutputMissing {
@@ -228,7 +229,7 @@ impl<T: 'static, F: WriteFormat<T>> Sink<T> for FileSink<F> {
                 name.strip_prefix(&prefix).and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
             let is_listed = listed.iter().any(|t| t.staged == format!("{STAGED}/{name}"));
             if attempt.is_some_and(|attempt| attempt < context.attempt) && !is_listed {
-                fs::remove_file(entry.path()).map_err(Error::io("remove", shown(&entry.path())))?;
+                files::remove(&entry.path()).map_err(Error::io("remove", shown(&entry.path())))?;
             }
         }
         Ok(())
@@ -245,7 +246,7 @@ impl<T: 'static, F: WriteFormat<T>> Sink<T> for FileSink<F> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{JobName, OperatorUid};
 
@@ -259,7 +260,7 @@ mod tests {
         }
     }
 
-    pub(super) fn staged<T: Clone + 'static, F: WriteFormat<T>>(
+    pub(in crate::connectors) fn staged<T: Clone + 'static, F: WriteFormat<T>>(
         sink: &FileSink<F>,
         attempt: u64,
         epoch: u64,
@@ -367,7 +368,7 @@ mod tests {
             writer.write(&7).unwrap();
             assert!(writer.prepare(epoch as u64).unwrap()().unwrap().is_empty());
             assert_eq!(
-                zstd::decode_all(File::open(dir.path().join("zipped").join(name)).unwrap()).unwrap(),
+                zstd::decode_all(fs::File::open(dir.path().join("zipped").join(name)).unwrap()).unwrap(),
                 b"7\n"
             );
         }

@@ -1,6 +1,6 @@
 //! The bytes of a file that is being written, compressed or not.
 
-use std::fs::File;
+use crate::storage::files::NewLocalFile;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -37,7 +37,7 @@ enum Codec {
 
 /// A file that counts what is written to it.
 struct Counted {
-    file: File,
+    file: NewLocalFile,
     written: Arc<AtomicU64>,
 }
 
@@ -55,7 +55,7 @@ impl Write for Counted {
 
 impl Output {
     /// Writes to `file`; returns what counts the bytes, too.
-    pub(super) fn new(file: File, compression: Compression) -> io::Result<(Self, Arc<AtomicU64>)> {
+    pub(super) fn new(file: NewLocalFile, compression: Compression) -> io::Result<(Self, Arc<AtomicU64>)> {
         let written = Arc::new(AtomicU64::new(0));
         let file = BufWriter::with_capacity(BUFFER, Counted { file, written: Arc::clone(&written) });
         let codec = match compression {

@@ -4,7 +4,7 @@ use super::{Encoder, FileSink, Output, STAGED, WriteFormat, file_name_part, stag
 use crate::connectors::{Prepare, SinkContext, SinkWriter, Transaction};
 use crate::error::{Error, Result, shown};
 use crate::model::Delivery;
-use std::fs::{File, OpenOptions};
+use crate::storage::files;
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -44,11 +44,7 @@ struct EndedFile {
 
 /// Makes a file durable; returns its size.
 fn sync_file(path: &Path) -> Result<u64> {
-    let synced = File::open(path).and_then(|file| {
-        file.sync_all()?;
-        file.metadata()
-    });
-    Ok(synced.map_err(Error::io("sync", shown(path)))?.len())
+    files::sync(path).map_err(Error::io("sync", shown(path)))
 }
 
 impl<T, F: WriteFormat<T>> FileWriter<T, F> {
@@ -80,8 +76,7 @@ impl<T, F: WriteFormat<T>> FileWriter<T, F> {
             true => self.unplanned_target(number),
         };
         let path = self.sink.directory.join(&name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let opened = file.and_then(|file| {
+        let opened = files::create(&path).and_then(|file| {
             let (output, written) = Output::new(file, self.sink.compression)?;
             Ok((self.sink.format.encoder(output)?, written))
         });
@@ -196,7 +191,7 @@ impl<T, F: WriteFormat<T>> FileWriter<T, F> {
             for (file, target) in ended.iter().zip(&targets) {
                 sync_file(&file.path)?;
                 if file.name != *target {
-                    std::fs::rename(&file.path, directory.join(target))
+                    files::rename(&file.path, &directory.join(target))
                         .map_err(Error::io("rename", shown(&file.path)))?;
                 }
             }

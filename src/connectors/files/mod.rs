@@ -3,6 +3,7 @@
 //! A file is read once it has a name that is not hidden, and must not change from then on: whoever makes it writes it
 //! under a hidden name and renames it. What the bytes of a file mean is the affair of its [`ReadFormat`].
 
+mod chars;
 mod csv;
 mod input;
 #[cfg(test)]

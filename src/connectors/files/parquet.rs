@@ -1,6 +1,6 @@
 //! Records from Parquet files; a position is the number of rows read.
 
-use super::{FileSource, ReadFormat};
+use super::{FileSource, ReadFormat, chars};
 use crate::connectors::{BadRecord, Polled, Record, SplitReader, Taken};
 use crate::error::{Error, Result};
 use crate::model::Progress;
@@ -23,8 +23,8 @@ const BATCH: usize = 1024;
 /// them.
 ///
 /// `T` takes the columns by the names of its fields, through `serde`; other columns are not read. Integers may be of any
-/// width that holds the value; a timestamp is read as an `i64` in the column's unit, or as text. A row of which a value
-/// does not fit is a bad record.
+/// width that holds the value; a timestamp is read as an `i64` in the column's unit, or as text; a `char` is text of one
+/// character. A row of which a value does not fit is a bad record.
 ///
 /// # Examples
 ///
@@ -145,7 +145,7 @@ impl<T: Record> SplitReader<T> for ParquetSplit<T> {
                 Ok(items) => items.get(row).ok_or_else(|| "found no such row".to_owned()),
                 Err(reason) => Err(reason.clone()),
             };
-            match item.and_then(|item| T::deserialize(item).map_err(|error| message(&error))) {
+            match item.and_then(|item| chars::deserialize::<T, _>(item).map_err(|error| message(&error))) {
                 Ok(record) => out.records.push(record),
                 Err(reason) => out.bad.push(BadRecord {
                     file: self.file.clone(),
@@ -293,6 +293,58 @@ mod tests {
         }
         let (some, offset) = read(&source, Some(298), 9);
         assert_eq!((some.records.len(), offset), (9, 307));
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, crate::State)]
+    struct Letters {
+        first: char,
+        maybe: Option<char>,
+        all: Vec<char>,
+        inside: Inside,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, crate::State)]
+    struct Inside {
+        letter: char,
+        number: i64,
+    }
+
+    #[test]
+    fn characters_are_read_wherever_they_are_as_a_sink_has_written_them() {
+        use crate::connectors::FileSink;
+        let dir = tempfile::tempdir().unwrap();
+        let letters = |first: char, maybe| Letters {
+            first,
+            maybe,
+            all: vec!['x', first, '\u{1F600}'],
+            inside: Inside { letter: first, number: -1 },
+        };
+        let wanted = [letters('a', None), letters('é', Some('b')), letters('\0', Some('"'))];
+        let sink = FileSink::parquet(dir.path().join("out"));
+        let written = crate::connectors::file_sink::tests::staged(&sink, 1, 1, &wanted);
+        crate::connectors::Sink::<Letters>::commit(&sink, &written).unwrap();
+        let source = ParquetFiles::<Letters>::new(dir.path().join("out"));
+        let all = read_all(&source, None);
+        assert_eq!((all.records.as_slice(), all.bad.as_slice()), (wanted.as_slice(), [].as_slice()));
+    }
+
+    #[test]
+    fn text_that_is_no_character_is_a_bad_record_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.parquet");
+        let texts = StringArray::from(vec![Some("a"), Some(""), Some("ab"), None, Some("é")]);
+        let batch = RecordBatch::try_from_iter([("letter", Arc::new(texts) as ArrayRef)]).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        struct Letter {
+            letter: char,
+        }
+        let all = read_all(&ParquetFiles::<Letter>::new(path), None);
+        assert_eq!(all.records, [Letter { letter: 'a' }, Letter { letter: 'é' }]);
+        assert_eq!(all.bad.iter().map(|bad| bad.offset).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(all.bad[1].reason.contains("\"ab\", expected a single character"), "{}", all.bad[1].reason);
     }
 
     #[test]

@@ -37,41 +37,46 @@ impl Cluster {
     ///
     /// [`Error::Hosts`] if there is none, one is no address or there twice, or there is no such process.
     pub fn new<H: Into<String>>(hosts: impl IntoIterator<Item = H>, process: usize) -> Result<Self> {
-        Self::checked("the list of hosts", hosts.into_iter().map(Into::into).collect(), process)
+        let place = "the list of hosts";
+        let hosts = hosts.into_iter().map(|host| (place.to_owned(), host.into())).collect();
+        Self::checked(place, hosts, process)
     }
 
     /// Reads the addresses from a file, one a line; empty lines and what follows a `#` are passed over.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), or if the file cannot be read.
+    /// As [`new`](Self::new), with the line; or if the file cannot be read.
     pub fn from_file(path: impl AsRef<Path>, process: usize) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io("read", shown(path)))?;
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        let hosts = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-        Self::checked(&shown(path), hosts, process)
+        let lines = (1..).zip(lines).filter(|(_, line)| !line.is_empty());
+        let hosts = lines.map(|(number, line)| (format!("{}:{number}", shown(path)), line.to_owned()));
+        Self::checked(&shown(path), hosts.collect(), process)
     }
 
-    fn checked(place: &str, hosts: Vec<String>, process: usize) -> Result<Self> {
-        let refuse = |found: String, wanted: &str| {
+    /// Checks hosts, each with the place that it stands at.
+    fn checked(list: &str, hosts: Vec<(String, String)>, process: usize) -> Result<Self> {
+        let refuse = |place: &str, found: String, wanted: &str| {
             Err(Error::Hosts { place: place.to_owned(), found, wanted: wanted.to_owned() })
         };
         let mut seen = HashSet::new();
-        for host in &hosts {
+        for (place, host) in &hosts {
             let port = host.rsplit_once(':').filter(|(name, _)| !name.is_empty());
             if port.is_none_or(|(_, port)| port.parse::<u16>().map_or(true, |port| port == 0)) {
-                return refuse(format!("`{host}`"), "host:port with a port from 1 to 65535");
+                return refuse(place, format!("`{host}`"), "host:port with a port from 1 to 65535");
             }
             if !seen.insert(host) {
-                return refuse(format!("{host} twice"), "each process at an address of its own");
+                return refuse(place, format!("{host} twice"), "each process at an address of its own");
             }
         }
         if process >= hosts.len() {
             let addresses = if hosts.len() == 1 { "address" } else { "addresses" };
             let found = format!("{} {addresses} for process {process}", hosts.len());
-            return refuse(found, "an address for each process, counted from 0");
+            return refuse(list, found, "an address for each process, counted from 0");
         }
+        let hosts = hosts.into_iter().map(|(_, host)| host).collect();
         let (peer_timeout, join_timeout) = (Duration::from_secs(10), Duration::from_secs(60));
         Ok(Self { hosts, process, peer_timeout, join_timeout })
     }
@@ -142,5 +147,22 @@ mod tests {
         assert_eq!(cluster.hosts(), ["10.0.0.1:4100", "[::1]:4100"]);
         assert_eq!(cluster.named(1), "process 1 ([::1]:4100)");
         assert!(Cluster::from_file(dir.path().join("none"), 0).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_hosts_file_is_said_with_the_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        for (text, place, found) in [
+            ("# two\na:1\n\nhere # not there\n", "hosts:4", "`here`"),
+            ("a:1\nb:1\na:1\n", "hosts:3", "a:1 twice"),
+            ("a:1\n", "hosts", "1 address for process 1"),
+            ("", "hosts", "0 addresses for process 1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Cluster::from_file(&path, 1).unwrap_err();
+            let Error::Hosts { place: at, found: what, .. } = &error else { panic!("{error}") };
+            assert!(at.ends_with(place) && what == found, "{error}");
+        }
     }
 }

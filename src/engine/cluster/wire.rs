@@ -116,6 +116,8 @@ pub(crate) struct Begin {
     pub(crate) max_parallelism: u16,
     /// The image to go on from, and its id.
     pub(crate) restore: Option<(String, String)>,
+    /// By the uids of sources, the splits that there are: all workers must deal out the same ones.
+    pub(crate) splits: Vec<(String, Vec<String>)>,
 }
 
 /// How a job is asked to end by a process that does not lead it.
@@ -206,7 +208,8 @@ mod tests {
 
     #[test]
     fn messages_come_in_order() {
-        let begin = Begin { attempt: 7, start_epoch: 4, max_parallelism: 128, restore: None };
+        let begin =
+            Begin { attempt: 7, start_epoch: 4, max_parallelism: 128, restore: None, splits: Vec::new() };
         let all = [
             Message::Alive,
             Message::Begin(begin),

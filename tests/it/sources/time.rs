@@ -2,6 +2,7 @@
 
 use super::wait_for;
 use pitlane::connectors::{FileSink, Generator, Polled, Source, SplitReader, Taken};
+use pitlane::control::{SourceStatus, SplitStatus};
 use pitlane::engine::{
     Checkpoints, Clock, Context, Job, JobHandle, RunOptions, States, Tumbling, WatermarkGenerator, Watermarks,
 };
@@ -113,42 +114,56 @@ fn a_split_without_records_holds_the_watermark_back_unless_it_may_be_idle() {
 }
 
 #[test]
-#[ignore = "has to see watermarks that last for half a second, which a loaded machine may miss: wants a clock by hand"]
 fn an_idle_split_is_waited_for_again_from_its_next_record_on() {
     for workers in [1, 2] {
         let dir = tempfile::tempdir().unwrap();
         let feed = Feed::of(&["a", "b", "never"]);
-        let options = RunOptions::in_dir(dir.path());
+        let clock = Clock::by_hand(1_000_000);
+        let wait = |by: Duration| clock.advance_to(clock.now_ms() + by.as_millis() as i64);
+        let options = RunOptions { clock: clock.clone(), ..RunOptions::in_dir(dir.path()) };
         let running = over(&feed, Some(QUIET)).start(&options.clone().workers(workers)).unwrap();
+        let split = |source: &SourceStatus, name: &str| -> SplitStatus {
+            source.splits.iter().find(|split| split.split == name).unwrap().clone()
+        };
+        let has_read =
+            |name: &str, records: u64| drop(wait_for(&running, |s| split(s, name).records == records));
         feed.push("b", 5);
         feed.push("a", 10);
+        has_read("a", 1);
+        has_read("b", 1);
+        // However long it takes, nobody is idle while the clock stands still.
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(wait_for(&running, |_| true).splits.iter().all(|split| !split.idle));
+        assert_eq!(watermark(&running), None);
         // `a` goes on, while `b` has nothing and `never` has never had anything.
-        let began = Instant::now();
         let mut time = 10;
-        while watermark(&running) != Some(time) {
-            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", running.status().sources);
-            time += 1;
+        let mut read = 1;
+        let is_quiet = |source: &SourceStatus| split(source, "b").idle && split(source, "never").idle;
+        while !is_quiet(&wait_for(&running, |_| true)) {
+            assert!(read < 100, "{:?}", running.status().sources);
+            wait(QUIET / 2);
+            (time, read) = (time + 1, read + 1);
             feed.push("a", time);
-            // Long enough to be told of, and too short to be idle.
-            std::thread::sleep(QUIET / 3);
+            has_read("a", read);
         }
-        let idle = |split: &str| {
-            let source = wait_for(&running, |_| true);
-            source.splits.iter().find(|s| s.split == split).unwrap().idle
-        };
-        wait_for(&running, |source| source.splits.iter().filter(|split| split.idle).count() >= 2);
-        assert!(idle("b") && idle("never"));
+        assert!(!split(&wait_for(&running, |_| true), "a").idle);
+        wait_for_watermark(&running, time);
         // From its next record on, `b` counts again, even though it is behind; what was said stays said.
         feed.push("b", 7);
-        wait_for(&running, |source| source.splits.iter().any(|s| s.split == "b" && s.records == 2));
-        let before = watermark(&running).unwrap();
-        assert!(before >= time);
-        // The lesser one first: alone, the other would count as soon as it is read.
+        has_read("b", 2);
         feed.push("a", 400);
+        has_read("a", read + 1);
+        assert!(!split(&wait_for(&running, |_| true), "b").idle);
+        assert_eq!(watermark(&running), Some(time));
         feed.push("b", 500);
         wait_for_watermark(&running, 400);
         // Everybody idle: the furthest counts, whoever was idle last.
-        wait_for_watermark(&running, 500);
+        let began = Instant::now();
+        while watermark(&running) != Some(500) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", running.status().sources);
+            wait(QUIET);
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let savepoint = stop(running);
         let source = &savepoint.manifest().sources[0];
         assert_eq!(source.watermark_ms(), Some(500), "{source:?}");

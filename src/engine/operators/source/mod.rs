@@ -322,7 +322,7 @@ impl<S: Source> SourceNode<S> {
             };
             position.at.watermark_ms = position.at.watermark_ms.max(mark);
             let has_read = taken.records.len() + taken.bad.len() > good_before + bad_before;
-            next = next.or(split.polled(polled, has_read, self.settings.idle_after));
+            next = next.or(split.polled(polled, has_read, self.settings.idle_after, &self.clock));
             if self.settings.on_bad_record == OnBadRecord::Stop && !taken.bad.is_empty() {
                 return Err(taken.bad.swap_remove(0).into_error());
             }

@@ -4,6 +4,7 @@ use super::position::Position;
 use crate::connectors::{Polled, SplitReader};
 use crate::control::SplitStatus;
 use crate::engine::batch::{BEFORE_ALL, Mark};
+use crate::engine::clock::{Clock, Moment};
 use crate::engine::operator::Work;
 use crate::model::Progress;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ pub(super) struct Split<T> {
     /// When the split was opened, and its number of records then: what a rate counts from.
     opened: (Instant, u64),
     /// Since when it has had nothing.
-    quiet_since: Option<Instant>,
+    quiet_since: Option<Moment>,
 }
 
 impl<T> Split<T> {
@@ -54,7 +55,13 @@ impl<T> Split<T> {
     ///
     /// A split is idle once it has answered that it has nothing, and nothing came for so long after that. One that was
     /// not asked, since others had no room for its records, has not answered.
-    pub(super) fn polled(&mut self, polled: Polled, has_read: bool, idle_after: Option<Duration>) -> Work {
+    pub(super) fn polled(
+        &mut self,
+        polled: Polled,
+        has_read: bool,
+        idle_after: Option<Duration>,
+        clock: &Clock,
+    ) -> Work {
         if has_read {
             self.quiet_since = None;
             self.position.idle = false;
@@ -67,10 +74,10 @@ impl<T> Split<T> {
                 Work::More
             }
             Polled::Idle(delay) => {
-                let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
+                let quiet = clock.since(*self.quiet_since.get_or_insert_with(|| clock.moment()));
                 let Some(idle_after) = idle_after else { return Work::Wait(delay) };
                 self.position.idle |= quiet >= idle_after;
-                let missing = idle_after.saturating_sub(quiet);
+                let missing = clock.look_after(idle_after.saturating_sub(quiet));
                 Work::Wait(if self.position.idle { delay } else { delay.min(missing) })
             }
         }
