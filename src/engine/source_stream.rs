@@ -84,7 +84,8 @@ impl<T: Record> SourceStream<T> {
                 role: Role::Source,
                 sides: Vec::new(),
                 open: Box::new(move |context, shared| {
-                    let (source, names) = (lock(&listed.source).clone(), listed.names()?);
+                    let names = listed.names()?;
+                    let source = lock(&listed.source).clone();
                     let node = SourceNode::open(&source, names, lock(&set).clone(), context, shared)?;
                     Ok(Opened::Source(Box::new(node)))
                 }),
@@ -144,7 +145,7 @@ impl<T: Record> SourceStream<T> {
     /// until its next record.
     ///
     /// Records that come later are late if the watermark has passed them. Without this, a split is waited for as long as
-    /// it is not at its end.
+    /// it is not at its end. Time goes by the job's [`Clock`](crate::engine::Clock), which a test may move by hand.
     #[must_use]
     pub fn idle_after(self, quiet: Duration) -> Self {
         lock(&self.settings).idle_after = Some(quiet);

@@ -204,6 +204,11 @@ impl PlannedFaults {
     pub fn failed(&self) -> Option<String> {
         self.store.failed()
     }
+
+    /// Returns the number of calls so far, the failed ones included.
+    pub fn calls(&self) -> usize {
+        self.store.lock().all.len()
+    }
 }
 
 impl Drop for PlannedFaults {

@@ -359,7 +359,8 @@ fn run_into(dir: &Path, workers: usize, fault: Fault, sound: usize) -> Option<St
         let committed = || running.status().last_checkpoint.map_or(0, |last| last.epoch);
         let mut since = None;
         while !running.is_over() && began.elapsed() < Duration::from_secs(20) {
-            if faults.failed().is_some() {
+            // Not every call can fail in every way.
+            if faults.failed().is_some() || faults.calls() > sound + 40 {
                 // Once the storage fails for good nothing more is committed; else the job goes on.
                 let (at, epoch) = *since.get_or_insert_with(|| (Instant::now(), committed()));
                 if at.elapsed() > Duration::from_millis(25) || committed() > epoch + 1 {
@@ -381,7 +382,7 @@ fn whatever_call_of_the_storage_fails_every_layered_checkpoint_is_whole_and_the_
     println!("PITLANE_TEST_SEED={seed}");
     let mut random = Random::new(seed);
     let (mut failed, mut layered) = (BTreeMap::<String, u32>::new(), 0);
-    let points = number("PITLANE_TEST_POINTS").unwrap_or(60);
+    let points = number("PITLANE_TEST_POINTS").unwrap_or(40);
     let mut dir = tempfile::tempdir().unwrap();
     for point in 0..points {
         if point % 12 == 0 {
@@ -414,7 +415,7 @@ fn whatever_call_of_the_storage_fails_every_layered_checkpoint_is_whole_and_the_
     println!("{failed:?}, {layered} checkpoints in layers");
     let verbs: BTreeSet<&str> = failed.keys().map(String::as_str).collect();
     for verb in ["create", "write", "finish", "link", "publish", "delete"] {
-        assert!(points < 60 || verbs.contains(verb), "no {verb} has failed: {failed:?}");
+        assert!(points < 40 || verbs.contains(verb), "no {verb} has failed: {failed:?}");
     }
     assert!(layered > 20, "{layered}");
 }

@@ -122,8 +122,17 @@ fn an_idle_split_is_waited_for_again_from_its_next_record_on() {
         let wait = |by: Duration| clock.advance_to(clock.now_ms() + by.as_millis() as i64);
         let options = RunOptions { clock: clock.clone(), ..RunOptions::in_dir(dir.path()) };
         let running = over(&feed, Some(QUIET)).start(&options.clone().workers(workers)).unwrap();
+        // Before it is opened, nothing is told of it.
         let split = |source: &SourceStatus, name: &str| -> SplitStatus {
-            source.splits.iter().find(|split| split.split == name).unwrap().clone()
+            source.splits.iter().find(|split| split.split == name).cloned().unwrap_or(SplitStatus {
+                split: name.to_owned(),
+                records: 0,
+                bad_records: 0,
+                finished: false,
+                idle: false,
+                watermark_ms: None,
+                progress: None,
+            })
         };
         let has_read =
             |name: &str, records: u64| drop(wait_for(&running, |s| split(s, name).records == records));
