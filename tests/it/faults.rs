@@ -189,14 +189,8 @@ fn whatever_call_fails_or_record_panics_the_output_equals_plain_code_in_the_end(
 /// for it.
 #[test]
 fn a_disk_that_is_full_or_fails_under_the_output_of_a_sink_costs_an_attempt_and_no_record() {
-    let quick = Trouble {
-        workers: 1,
-        rate: 1e9,
-        fault: None,
-        panic: None,
-        delay: (1_000, 0),
-        stop_after_ms: None,
-    };
+    let quick =
+        Trouble { workers: 1, rate: 1e9, fault: None, panic: None, delay: (1_000, 0), stop_after_ms: None };
     let mut failed = std::collections::BTreeSet::new();
     for fault in Fault::ALL {
         for sound in 0..8 {
