@@ -21,8 +21,8 @@ enum Kill {
     Snapshot(Fault, usize),
     /// Before its first checkpoint.
     Resume,
-    /// While it migrates what no event touches, in so many percent of its time, and takes checkpoints.
-    Sweep(u32),
+    /// While it takes over what no event touches, and takes checkpoints.
+    Sweep(Sweep),
 }
 
 impl Kill {
@@ -30,7 +30,10 @@ impl Kill {
         match dice.below(3) {
             0 => Self::Snapshot(Fault::ALL[dice.below(5) as usize], dice.below(60) as usize),
             1 => Self::Resume,
-            _ => Self::Sweep(1 + dice.below(20) as u32),
+            _ => {
+                let rows = [SweptRows::Old, SweptRows::All][dice.below(2) as usize];
+                Self::Sweep(Sweep { rows, percent: 1 + dice.below(20) as u32 })
+            }
         }
     }
 }
@@ -55,7 +58,7 @@ where
     match kill {
         Kill::Snapshot(fault, sound) => faults = Some(PlannedFaults::new(trip.data(), fault, sound)),
         Kill::Resume => options.checkpoint_interval = Some(Duration::from_secs(3_600)),
-        Kill::Sweep(percent) => options.sweep = Sweep { rows: SweptRows::Old, percent },
+        Kill::Sweep(sweep) => options.sweep = sweep,
     }
     trip.tape.show(until, false);
     // It may be the claim or the history that fails.
