@@ -246,7 +246,7 @@ impl<T: 'static, F: WriteFormat<T>> Sink<T> for FileSink<F> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::model::{JobName, OperatorUid};
 
@@ -260,7 +260,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::connectors) fn staged<T: Clone + 'static, F: WriteFormat<T>>(
+    pub(super) fn staged<T: Clone + 'static, F: WriteFormat<T>>(
         sink: &FileSink<F>,
         attempt: u64,
         epoch: u64,

@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn characters_are_read_wherever_they_are_as_a_sink_has_written_them() {
-        use crate::connectors::FileSink;
+        use crate::connectors::{FileSink, Sink, SinkContext};
+        use crate::model::{JobName, OperatorUid};
         let dir = tempfile::tempdir().unwrap();
         let letters = |first: char, maybe| Letters {
             first,
@@ -321,8 +322,17 @@ mod tests {
         };
         let wanted = [letters('a', None), letters('é', Some('b')), letters('\0', Some('"'))];
         let sink = FileSink::parquet(dir.path().join("out"));
-        let written = crate::connectors::file_sink::tests::staged(&sink, 1, 1, &wanted);
-        crate::connectors::Sink::<Letters>::commit(&sink, &written).unwrap();
+        let context = SinkContext {
+            job: JobName::new("letters").unwrap(),
+            branch: "main".to_owned(),
+            uid: OperatorUid::new("out").unwrap(),
+            attempt: 1,
+            partition: 0,
+        };
+        let mut writer = Sink::<Letters>::open(&sink, &context).unwrap();
+        wanted.iter().for_each(|record| writer.write(record).unwrap());
+        let written = writer.prepare(1).unwrap()().unwrap();
+        Sink::<Letters>::commit(&sink, &written).unwrap();
         let source = ParquetFiles::<Letters>::new(dir.path().join("out"));
         let all = read_all(&source, None);
         assert_eq!((all.records.as_slice(), all.bad.as_slice()), (wanted.as_slice(), [].as_slice()));

@@ -186,9 +186,10 @@ mod tests {
     #[test]
     fn a_greeting_in_another_protocol_is_told_from_one_that_is_none() {
         assert!(Greeting::read(b"GET / HTTP/1.1").is_err());
-        assert!(Greeting::read(b"{\"protocol\": 1}").is_err());
-        let later = Greeting::read(b"{\"protocol\": 2, \"unknown\": true}").unwrap().unwrap_err();
-        assert_eq!((later.found.as_str(), later.wanted.as_str()), ("2", "1"));
+        let text = |protocol: u32| format!("{{\"protocol\": {protocol}, \"unknown\": true}}");
+        assert!(Greeting::read(text(PROTOCOL).as_bytes()).is_err(), "it says nothing of itself");
+        let later = Greeting::read(text(PROTOCOL + 1).as_bytes()).unwrap().unwrap_err();
+        assert_eq!((later.found, later.wanted), ((PROTOCOL + 1).to_string(), PROTOCOL.to_string()));
         let greeting = greeting(1);
         assert_eq!(Greeting::read(&greeting.to_bytes()).unwrap(), Ok(greeting));
     }
