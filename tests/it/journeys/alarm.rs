@@ -300,7 +300,7 @@ fn j2_the_old_type_may_not_go_as_long_as_rows_of_it_are_left() {
     assert_eq!(
         trip.refused(bare(), &options),
         "error: operator `motion-alarm`, state `activation`: value.armed_by: found no such field, wanted Nobody | \
-         Unknown | Person(String): stored values have nothing to put there\n\
+         Unknown | Person(String): stored values have nothing to put there, in 2 rows of version 2\n\
          hint: say `#[state(default = ...)]` on it, make it `Option<Nobody | Unknown | Person(String)>`, or register a \
          migration"
     );

@@ -112,7 +112,7 @@ fn j5_without_a_migration_the_plan_refuses_and_so_does_the_start() {
     assert_eq!(
         refused,
         "error: operator `count`, state `accumulator`: value: found (String, i32), wanted (String, i64, i32): 2 parts do \
-         not become 3, since parts have no names to be found by\n\
+         not become 3, since parts have no names to be found by, in 4 rows of version 1\n\
          hint: register a migration that says where each part comes from"
     );
     assert_eq!(trip.refused(trip.second(false), &trip.options(2, Some(&stop.savepoint))), refused);
