@@ -48,7 +48,7 @@ struct Cli {
 }
 
 const STATUS_HELP: &str = "Exit status: 0 done, or no difference; 1 the answer is no (differences, damage, a refused \
-                           plan); 2 it could not be done.";
+                           plan); 2 it could not be done; 3 somebody has to decide (a plan that leaves state behind).";
 
 #[derive(Subcommand)]
 enum Verb {
