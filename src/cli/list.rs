@@ -105,6 +105,7 @@ mod tests {
             duration_ms: 3,
             size_bytes: 2048,
             stall_us: 300,
+            carried_rows: 0,
         });
         let mut out = Vec::new();
         table(&[first, job], 68_200).write(&mut out, "").unwrap();

@@ -209,6 +209,9 @@ pub struct CheckpointStatus {
     /// For how long it has held up the records of a worker at most.
     #[serde(default)]
     pub stall_us: u64,
+    /// The rows of it that no record has touched, and that were copied as they lay encoded in what the job goes on from.
+    #[serde(default)]
+    pub carried_rows: u64,
 }
 
 /// An attempt that failed.

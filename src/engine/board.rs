@@ -104,7 +104,13 @@ impl Board {
     }
 
     /// Notes that an image is committed.
-    pub(crate) fn committed(&self, manifest: Manifest, done: &SavepointDone, stall_us: u64) {
+    pub(crate) fn committed(
+        &self,
+        manifest: Manifest,
+        done: &SavepointDone,
+        stall_us: u64,
+        carried_rows: u64,
+    ) {
         let mut news = self.news();
         news.recent.truncate(RECENT - 1);
         news.recent.push_front(CheckpointStatus {
@@ -115,6 +121,7 @@ impl Board {
             duration_ms: done.duration_ms,
             size_bytes: done.size_bytes,
             stall_us,
+            carried_rows,
         });
         news.sources = manifest.sources;
     }

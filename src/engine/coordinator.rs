@@ -534,7 +534,9 @@ impl Coordinator {
             watermark_ms: manifest.sources.iter().filter_map(SourceEntry::watermark_ms).min(),
         };
         tell(&manifest, &done, flight.stall_us);
-        self.board.committed(manifest, &done, flight.stall_us);
+        let states = flight.parts.values().flat_map(|part| &part.states);
+        let carried_rows = states.map(|state| state.carried_rows).sum();
+        self.board.committed(manifest, &done, flight.stall_us, carried_rows);
         self.schedule.committed(Instant::now());
         // Every thread that writes has come to this image, and so has left those before it.
         self.litter.drain(..).for_each(|directory| drop(history::remove_image(&directory)));

@@ -2,7 +2,8 @@
 //!
 //! For each state there is one file a schema and worker, or several if there are many rows: live values under the
 //! job's schema, untouched ones under the schema they came with. What an operator instance wrote for an epoch is its
-//! [`Part`] of the image.
+//! [`Part`] of the image. Row groups that nobody has touched go into files of their own, copied as they lie encoded in
+//! the savepoint that the job goes on from, their hashes checked.
 
 use super::batch::Mark;
 use super::keyed::{Lifetime, split};
@@ -13,7 +14,9 @@ use crate::model::{
     DataType, FileEntry, KeyGroup, MaxParallelism, OperatorUid, Refused, Schema, SourcePosition, StateKind,
     StateName,
 };
-use crate::savepoint::{StateColumns, StateWriter, layer_path, state_file_path, tombstone_file_path};
+use crate::savepoint::{
+    StateColumns, StateFile, StateWriter, layer_path, state_file_path, tombstone_file_path,
+};
 use crate::state::table::GroupImage;
 use crate::state::{Build as _, Key, Read as _, State, append};
 use crate::storage::{Store, create_directory};
@@ -75,6 +78,8 @@ pub(crate) struct StatePart {
     pub(crate) files: Vec<(Schema, FileEntry)>,
     /// The files with the keys that are gone.
     pub(crate) tombstones: Vec<FileEntry>,
+    /// How many rows of them were carried over as they lay encoded in the savepoint that the job goes on from.
+    pub(crate) carried_rows: u64,
     /// Whether this is what has changed since the checkpoint that the order names, and not the whole state.
     pub(crate) is_layer: bool,
 }
@@ -299,6 +304,8 @@ pub(crate) struct KeyedImage {
     /// The layer that it is, of what has changed; the whole state if there is none.
     layer: Option<u32>,
     writers: Vec<OpenFile>,
+    /// What is carried over as it lies encoded in the savepoint that the job goes on from; none until that is done.
+    carried: Option<Carried>,
     /// Where the keys go that are gone.
     gone: Option<(SchemaRef, StateWriter)>,
 }
@@ -309,6 +316,13 @@ struct OpenFile {
     is_quarantined: bool,
     columns: SchemaRef,
     writer: StateWriter,
+}
+
+/// Row groups of which no row was touched, in files of their own.
+#[derive(Default)]
+struct Carried {
+    writers: Vec<(Schema, StateWriter)>,
+    rows: u64,
 }
 
 /// Rows of one schema: keys, values, times if they expire, and reasons if they are in quarantine, each in as many arrays
@@ -341,6 +355,7 @@ impl KeyedImage {
             lifetime: None,
             layer: None,
             writers: Vec::new(),
+            carried: None,
             gone: None,
         }
     }
@@ -355,6 +370,56 @@ impl KeyedImage {
         Self { lifetime, ..self }
     }
 
+    /// Begins a file for rows of a schema.
+    fn create(&mut self, schema: &Schema, is_quarantined: bool) -> Result<(SchemaRef, StateWriter)> {
+        let carried = self.carried.iter().flat_map(|carried| &carried.writers).map(|(schema, _)| schema);
+        let others = self.writers.iter().map(|file| &file.schema).chain(carried);
+        let part = others.filter(|other| other.version == schema.version).count();
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert(open_store(&self.order)?),
+        };
+        let touched = self.lifetime.is_some();
+        let layer = self.layer.unwrap_or(0);
+        self.kind.create(store, Some(&self.key), (schema, touched, is_quarantined), part, layer)
+    }
+
+    /// Copies the row groups as they lie encoded of which no row was touched and none is over: no row of them is decoded.
+    /// The others come with their key groups.
+    fn carry_over(&mut self) -> Result<()> {
+        if self.carried.is_some() {
+            return Ok(());
+        }
+        self.carried = Some(Carried::default());
+        let lifetime = self.lifetime;
+        let is_live = |file: &StateFile, group: usize| {
+            lifetime
+                .is_none_or(|l| file.least_touched_ms(group).is_some_and(|touched_ms| l.is_live(touched_ms)))
+        };
+        for (schema, groups) in self.untouched.take_whole(is_live) {
+            let (_, mut writer) = self.create(&schema, false)?;
+            // Only if all files agree is it known at which key groups the row groups of the new one end.
+            let stride = |(file, _): &(StateFile, usize)| file.stride();
+            let first = groups.first().and_then(stride);
+            if let Some(stride) =
+                first.filter(|first| groups.iter().all(|group| stride(group) == Some(*first)))
+            {
+                writer = writer.with_stride(stride);
+            }
+            let mut rows = 0;
+            for (file, group) in &groups {
+                writer.carry(file, *group)?;
+                rows += file.row_groups()[*group].rows as u64;
+            }
+            self.size.0 = self.size.0.saturating_sub(rows);
+            if let Some(carried) = &mut self.carried {
+                carried.rows += rows;
+                carried.writers.push((schema, writer));
+            }
+        }
+        Ok(())
+    }
+
     fn write(
         &mut self,
         group: KeyGroup,
@@ -366,23 +431,10 @@ impl KeyedImage {
         let index = match known {
             Some(index) => index,
             None => {
-                let part = self.writers.iter().filter(|file| file.schema.version == schema.version).count();
-                let store = match &mut self.store {
-                    Some(store) => store,
-                    none => none.insert(open_store(&self.order)?),
-                };
-                let touched = self.lifetime.is_some();
-                let layer = self.layer.unwrap_or(0);
-                let (columns, writer) = self.kind.create(
-                    store,
-                    Some(&self.key),
-                    (schema, touched, is_quarantined),
-                    part,
-                    layer,
-                )?;
+                let (columns, writer) = self.create(schema, is_quarantined)?;
                 let (rows, groups) = self.size;
                 // How many rows have changed nobody knows before.
-                let is_known = layer == 0 && !is_quarantined;
+                let is_known = self.layer.is_none() && !is_quarantined;
                 let writer = if is_known { writer.expect_rows(rows, groups) } else { writer };
                 self.writers.push(OpenFile { schema: schema.clone(), is_quarantined, columns, writer });
                 self.writers.len() - 1
@@ -398,6 +450,7 @@ impl KeyedImage {
         if let Some(refused) = image.refused {
             return Err(Error::unstorable(&self.kind.uid, &self.kind.state, refused));
         }
+        self.carry_over()?;
         if let Some(gone) = &image.gone {
             self.remove(image.group, gone)?;
         }
@@ -507,12 +560,16 @@ impl KeyedImage {
         Ok(by_schema)
     }
 
-    fn finish(self) -> Result<StatePart> {
+    fn finish(mut self) -> Result<StatePart> {
+        self.carry_over()?;
         let layer = self.layer.unwrap_or(0);
         let laid = |file: FileEntry| FileEntry { layer, ..file };
         let mut part = StatePart { name: self.kind.state.to_string(), ..StatePart::default() };
         part.is_layer = self.layer.is_some();
-        for OpenFile { schema, writer, .. } in self.writers {
+        let carried = self.carried.unwrap_or_default();
+        part.carried_rows = carried.rows;
+        let own = self.writers.into_iter().map(|file| (file.schema, file.writer));
+        for (schema, writer) in carried.writers.into_iter().chain(own) {
             part.files.extend(writer.finish(0)?.into_iter().map(|file| (schema.clone(), laid(file))));
         }
         if let Some((_, writer)) = self.gone {

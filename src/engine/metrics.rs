@@ -65,6 +65,14 @@ pub(crate) fn render(status: &JobStatus, now_ms: i64) -> String {
         )
         .write(&mut text, one(last.stall_us as f64 / 1e6));
     }
+    if let Some(last) = &status.last_checkpoint {
+        metric(
+            "pitlane_checkpoint_carried_rows",
+            GAUGE,
+            "Rows of it that were copied as they lay encoded, since nothing has touched them.",
+        )
+        .write(&mut text, one(last.carried_rows as f64));
+    }
     if let Some(watermark_ms) = status.watermark_ms {
         metric(
             "pitlane_watermark_seconds",

@@ -162,6 +162,11 @@ impl<W: Write + Send> ParquetWriter<W> {
         self.cut = cut;
     }
 
+    /// Says whether the file is as large as `limit`; to be asked between two row groups.
+    pub(crate) fn is_full(&self, limit: FileLimit) -> bool {
+        self.rows > 0 && (self.rows >= limit.rows || self.writer.bytes_written() as u64 >= limit.size_bytes)
+    }
+
     /// Checks that rows have the columns of the file, and follow in order those that were checked before.
     pub(crate) fn check(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check_columns(batch)?;
@@ -298,9 +303,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             if self.group.as_ref().is_some_and(is_full) {
                 self.close_group()?;
             }
-            let is_whole = self.group.is_none() && self.rows > 0;
-            if is_whole && (self.rows >= limit.rows || self.writer.bytes_written() as u64 >= limit.size_bytes)
-            {
+            if self.group.is_none() && self.is_full(limit) {
                 break;
             }
             self.encode(&piece, weight)?;

@@ -459,7 +459,7 @@ impl<K: Key, S: State> Untouched<K, S> {
                 })
                 .collect(),
         };
-        UntouchedImage { files: self.files.iter().map(file).collect(), only_failed }
+        UntouchedImage { held: Some(self.held), files: self.files.iter().map(file).collect(), only_failed }
     }
 }
 
@@ -556,10 +556,14 @@ pub struct UntouchedRows {
 /// The rows of a state that were untouched at one moment.
 #[derive(Debug, Default)]
 pub struct UntouchedImage {
+    held: Option<KeyGroupRange>,
     files: Vec<ImageFile>,
     /// Whether it has those rows alone that were set aside.
     only_failed: bool,
 }
+
+/// Row groups that can be carried over as they lie encoded, in the order of their rows: files, and positions in them.
+pub type Whole = Vec<(StateFile, usize)>;
 
 #[derive(Debug)]
 struct ImageFile {
@@ -588,6 +592,56 @@ impl UntouchedImage {
             }
         }
         schemas
+    }
+
+    /// Takes the row groups out of which no row was touched, and that are all of this worker, by schema.
+    ///
+    /// They are none of layers, none that was set aside, and `suit`. Those of one schema can follow each other in one file: where row groups of
+    /// several files share key groups, those of the file with the most rows are taken, and the others stay.
+    pub fn take_whole(&mut self, suits: impl Fn(&StateFile, usize) -> bool) -> Vec<(Schema, Whole)> {
+        let Some(held) = self.held.filter(|_| !self.only_failed) else { return Vec::new() };
+        let is_whole = |file: &ImageFile, group: &ImageRowGroup| {
+            group.taken.count == 0
+                && group.failed.reasons.is_empty()
+                && !file.file.columns().quarantined
+                && group.span.intersection(held) == Some(group.span)
+                && !file.file.is_covered()
+                && suits(&file.file, group.index)
+        };
+        let rows = |file: &ImageFile, group: &ImageRowGroup| file.file.row_groups()[group.index].rows;
+        let mut by_size: Vec<usize> = (0..self.files.len()).collect();
+        by_size.sort_by_key(|at| {
+            let file = &self.files[*at];
+            std::cmp::Reverse(file.groups.iter().map(|group| rows(file, group)).sum::<usize>())
+        });
+        let mut taken: Vec<(Schema, Vec<(KeyGroupRange, usize, usize)>)> = Vec::new();
+        for at in by_size {
+            let file = &self.files[at];
+            let known = match taken.iter().position(|(schema, _)| schema.is_same(&file.schema)) {
+                Some(known) => known,
+                None => {
+                    taken.push((file.schema.clone(), Vec::new()));
+                    taken.len() - 1
+                }
+            };
+            let others = taken[known].1.clone();
+            let is_free = |group: &&ImageRowGroup| {
+                is_whole(file, group)
+                    && others.iter().all(|(span, ..)| span.intersection(group.span).is_none())
+            };
+            let free = file.groups.iter().filter(is_free).map(|group| (group.span, at, group.index));
+            taken[known].1.extend(free);
+        }
+        taken.retain(|(_, groups)| !groups.is_empty());
+        let by_place = |(span, file, group): &(KeyGroupRange, usize, usize)| (span.first(), *file, *group);
+        let whole = taken.into_iter().map(|(schema, mut groups)| {
+            groups.sort_by_key(by_place);
+            for (_, at, index) in &groups {
+                self.files[*at].groups.retain(|group| group.index != *index);
+            }
+            (schema, groups.iter().map(|(_, at, index)| (self.files[*at].file.clone(), *index)).collect())
+        });
+        whole.collect()
     }
 
     /// Returns the untouched rows of one key group, in as many pieces as they lie in.

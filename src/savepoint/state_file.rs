@@ -105,6 +105,21 @@ impl StateFile {
         self.inner.file.path()
     }
 
+    /// Says whether newer layers may have keys of this file.
+    pub fn is_covered(&self) -> bool {
+        !self.inner.covers.is_empty()
+    }
+
+    /// Returns when the row of a row group was touched that was touched first, if the file says.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group.
+    pub fn least_touched_ms(&self, row_group: usize) -> Option<i64> {
+        let last = self.chunk_hashes(row_group).len().checked_sub(1).filter(|_| self.columns().touched)?;
+        i64::try_from(self.bounds(row_group, last, true)?.0?.0).ok()
+    }
+
     /// Returns the row groups, in order of their rows.
     pub fn row_groups(&self) -> &[RowGroup] {
         &self.inner.row_groups

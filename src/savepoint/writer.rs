@@ -192,6 +192,30 @@ impl StateWriter {
         }
     }
 
+    /// Ends row groups where files did that are [carried over](Self::carry), as [`StateFileWriter::with_stride`].
+    #[must_use]
+    pub fn with_stride(mut self, stride: u16) -> Self {
+        self.cut = Cut::Stride(stride.max(1));
+        self.file.writer.set_cut(self.cut);
+        self
+    }
+
+    /// Adds a row group of another file as it lies there encoded, its hashes checked: its rows continue in order. When
+    /// its rows were touched is left out, if this file does not say so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if the row group is; [`Error::Io`]; [`Error::Parquet`] if the files do not have the same
+    /// columns.
+    pub fn carry(&mut self, from: &StateFile, row_group: usize) -> Result<()> {
+        if self.file.writer.is_full(self.limit) {
+            self.roll()?;
+        }
+        let all = from.chunk_hashes(row_group).len();
+        let leaves = all - usize::from(from.columns().touched && !self.columns.touched);
+        self.file.copy_group(from, row_group, &[ColumnFrom::Copied(0..leaves)])
+    }
+
     /// Completes the file and begins the next one.
     fn roll(&mut self) -> Result<()> {
         let path = layout::continued_path(&self.path, self.done.len() + 1);

@@ -56,6 +56,7 @@ fn status(id: &str, job: &str) -> JobStatus {
             duration_ms: 12,
             size_bytes: 4096,
             stall_us: 300,
+            carried_rows: 0,
         }),
         data_dir: "/data".to_owned(),
         watermark_ms: Some(1_479_399_631_000),

@@ -47,6 +47,8 @@ mod bootstrap;
 #[cfg(feature = "engine")]
 mod broadcast;
 #[cfg(feature = "engine")]
+mod carry;
+#[cfg(feature = "engine")]
 mod chain;
 #[cfg(feature = "engine")]
 mod changes;

@@ -68,7 +68,7 @@ impl Lifetime {
 
     /// Returns whether a value that was touched at this time is still there.
     #[inline]
-    pub(super) fn is_live(&self, touched_ms: i64) -> bool {
+    pub(crate) fn is_live(&self, touched_ms: i64) -> bool {
         touched_ms.saturating_add(self.expiry.after_ms) > self.now_ms
     }
 
