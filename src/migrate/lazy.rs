@@ -582,6 +582,13 @@ struct ImageRowGroup {
     rows: Option<RecordBatch>,
 }
 
+/// A row group that is carried over: its key groups, the position of its file, and its own there.
+struct WholeGroup {
+    span: KeyGroupRange,
+    file: usize,
+    index: usize,
+}
+
 impl UntouchedImage {
     /// Returns the schemas that the rows have, each once.
     pub fn schemas(&self) -> Vec<Schema> {
@@ -614,7 +621,7 @@ impl UntouchedImage {
             let file = &self.files[*at];
             std::cmp::Reverse(file.groups.iter().map(|group| rows(file, group)).sum::<usize>())
         });
-        let mut taken: Vec<(Schema, Vec<(KeyGroupRange, usize, usize)>)> = Vec::new();
+        let mut taken: Vec<(Schema, Vec<WholeGroup>)> = Vec::new();
         for at in by_size {
             let file = &self.files[at];
             let known = match taken.iter().position(|(schema, _)| schema.is_same(&file.schema)) {
@@ -624,22 +631,24 @@ impl UntouchedImage {
                     taken.len() - 1
                 }
             };
-            let others = taken[known].1.clone();
+            let others = &mut taken[known].1;
             let is_free = |group: &&ImageRowGroup| {
                 is_whole(file, group)
-                    && others.iter().all(|(span, ..)| span.intersection(group.span).is_none())
+                    && others.iter().all(|other| other.span.intersection(group.span).is_none())
             };
-            let free = file.groups.iter().filter(is_free).map(|group| (group.span, at, group.index));
-            taken[known].1.extend(free);
+            let free = file.groups.iter().filter(is_free);
+            let free: Vec<_> =
+                free.map(|group| WholeGroup { span: group.span, file: at, index: group.index }).collect();
+            others.extend(free);
         }
         taken.retain(|(_, groups)| !groups.is_empty());
-        let by_place = |(span, file, group): &(KeyGroupRange, usize, usize)| (span.first(), *file, *group);
         let whole = taken.into_iter().map(|(schema, mut groups)| {
-            groups.sort_by_key(by_place);
-            for (_, at, index) in &groups {
-                self.files[*at].groups.retain(|group| group.index != *index);
+            groups.sort_by_key(|group| (group.span.first(), group.file, group.index));
+            for whole in &groups {
+                self.files[whole.file].groups.retain(|group| group.index != whole.index);
             }
-            (schema, groups.iter().map(|(_, at, index)| (self.files[*at].file.clone(), *index)).collect())
+            let opened = |group: &WholeGroup| (self.files[group.file].file.clone(), group.index);
+            (schema, groups.iter().map(opened).collect())
         });
         whole.collect()
     }

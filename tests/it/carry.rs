@@ -192,7 +192,7 @@ fn the_savepoint_that_a_job_goes_on_from_may_go_once_there_is_a_checkpoint_of_th
         std::fs::rename(image, &source).unwrap();
         let from = RunOptions { from: Some(source.clone()), ..options.clone().workers(2) };
         let often = Checkpoints::every(Duration::from_millis(50));
-        let running = job(FEW, (1, AGAIN), often.clone(), false).start(&from).unwrap();
+        let running = job(FEW, (1, AGAIN), often, false).start(&from).unwrap();
         until("there is a checkpoint", || holds(running.status().last_checkpoint.is_some()));
         std::fs::remove_dir_all(&source).unwrap();
         // First touches go on, of rows that were in no image of the job but as they lay.
