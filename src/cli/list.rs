@@ -27,15 +27,17 @@ const EXAMPLES: &str = "Examples:
 const JSON_HELP: &str =
     "Print JSON, an array of: {id, job, release, branch, attempt, pid, workers, state, started_ms, epoch,
   restarts, supervisor_pid or null, last_failure: {at_ms, error} or null,
-  last_checkpoint: {epoch, is_savepoint, at_ms, path, duration_ms, size_bytes, stall_us} or null,
+  last_checkpoint: {epoch, is_savepoint, at_ms, path, duration_ms, size_bytes, stall_us, carried_rows} or
+    null,
   recent_checkpoints: the last ten, newest first, failed_checkpoints,
-  last_checkpoint_failure: {epoch, at_ms, error} or null, data_dir, watermark_ms or null,
+  last_checkpoint_failure: {epoch, at_ms, error} or null, data_dir, sweep: {rows, percent},
+  watermark_ms or null,
   sources: [{uid, watermark_ms, positions: [{split, offset, records, finished, watermark_ms}],
     splits: [{split, records, bad_records, finished, idle, watermark_ms or null, progress: {done, total} or null}]}],
   operators: [{uid, kind, records_in, records_out, late_records, busy_ms, back_pressured_ms, watermark_ms or null,
-    states: [{name, schema_version, entries, unmigrated: [{schema_version, entries}]}]}]}
+    states: [{name, schema_version, entries, untouched, unmigrated: [{schema_version, entries}]}]}]}
 positions and watermark_ms are those of the last checkpoint, splits those of now; done and total count bytes of files.
-state is running, stopping or finished. A job that does not answer is not in the array.";
+state is running, stopping or finished, rows old or all. A job that does not answer is not in the array.";
 
 pub(super) fn run(args: &ListArgs, console: &mut Console<'_>) -> Outcome {
     let (mut jobs, mut silent) = (Vec::new(), Vec::new());
