@@ -108,7 +108,7 @@ fn row_groups_that_nobody_touches_are_copied_as_they_lie_and_the_others_are_take
     let touched = running.savepoint(Default::default()).unwrap();
     let some = carried(&running);
     assert!(some < KEYS, "{some}");
-    let kept = row_groups(&touched.path);
+    let (source, kept) = (row_groups(&same.path), row_groups(&touched.path));
     let as_they_lay: u64 =
         source.iter().filter(|(hashes, _)| kept.contains_key(*hashes)).map(|(_, rows)| rows).sum();
     assert!(some <= as_they_lay, "{some} of {as_they_lay}");
