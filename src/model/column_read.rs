@@ -246,13 +246,16 @@ fn entries_at(array: &ArrayRef, key: &DataType, row: usize) -> Option<StructArra
     entries.filter(|e| e.num_columns() == 2)
 }
 
-/// Returns the variant of a value, and if it has data, the type of these and their column.
+/// A variant, and if it has data, the type of these and their column.
+type VariantAt<'a> = (&'a Variant, Option<(&'a DataType, ArrayRef)>);
+
+/// Returns the variant of a value, with its data.
 fn variant_at<'a>(
     array: &ArrayRef,
     data_type: &DataType,
     variants: &'a [Variant],
     row: usize,
-) -> Result<(&'a Variant, Option<(&'a DataType, ArrayRef)>), ColumnMismatch> {
+) -> Result<VariantAt<'a>, ColumnMismatch> {
     let plain = data_type.is_plain_enum();
     let with_data: Vec<_> = variants.iter().filter(|v| v.payload.is_some()).collect();
     let columns = if plain {

@@ -87,7 +87,8 @@ fn child_that_measures_what_reading_takes() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let shapes: [(&str, fn() -> (DataType, ArrayRef)); 4] =
+    type Make = fn() -> (DataType, ArrayRef);
+    let shapes: [(&str, Make); 4] =
         [("absent", absent), ("numbers", numbers), ("text", text), ("texts", texts)];
     for (name, make) in shapes {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
