@@ -5,7 +5,7 @@
 use super::chunks::{chunk_hasher, page_hash};
 use super::parquet_open::{Leaf, ParquetFile, guarded, read_range};
 use super::sparse::Sparse;
-use super::weight::{MAX_WEIGHT, weight_of_pages};
+use super::weight::{MAX_WEIGHT, weigh_page};
 use crate::error::{Error, Result};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -23,10 +23,19 @@ use std::sync::Arc;
 pub(crate) enum Wanted<'a> {
     /// All.
     All,
+    /// All, and the hash of each page is checked beside that of its chunk.
+    Verified,
     /// The first two of keyed state: the key group and the key.
     Keys,
     /// Some leaf columns, in order.
     Leaves(&'a [usize]),
+}
+
+/// Pages of a column chunk, one behind the other, and where they start in the file.
+struct Part {
+    leaf: usize,
+    start: u64,
+    bytes: Bytes,
 }
 
 /// Rows of a row group whose bytes were read and checked; they are decoded some at a time.
@@ -49,6 +58,16 @@ impl ParquetFile {
     pub(crate) fn read_row_group(&self, index: usize) -> Result<RecordBatch> {
         let rows = self.groups[index].rows;
         self.rows(index, std::slice::from_ref(&(0..rows)), Wanted::All, rows)?.whole()
+    }
+
+    /// Reads a row group as one batch, and checks all that the footer says of it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row group.
+    pub(crate) fn verify_row_group(&self, index: usize) -> Result<RecordBatch> {
+        let rows = self.groups[index].rows;
+        self.rows(index, std::slice::from_ref(&(0..rows)), Wanted::Verified, rows)?.whole()
     }
 
     /// Reads some leaf columns of a row group, each with the levels around it.
@@ -117,10 +136,11 @@ impl ParquetFile {
         let left: usize = rows.iter().map(ExactSizeIterator::len).sum();
         self.check_pages(index)?;
         let parts = match wanted {
-            Wanted::All if left == all => self.read_whole(index)?,
+            Wanted::All | Wanted::Verified if left == all => self.read_whole(index, wanted)?,
             wanted => self.read_parts(index, rows, left == all, wanted)?,
         };
         self.check_weight(index, &parts)?;
+        let parts = parts.into_iter().map(|part| (part.start, part.bytes)).collect();
         let (bytes, mask) = (Sparse::new(self.source.size(), parts), self.mask(wanted));
         let reader = guarded(&self.path, &format!("row group {index}"), || {
             let mut builder =
@@ -137,7 +157,7 @@ impl ParquetFile {
             builder.build()
         })?;
         let schema = match wanted {
-            Wanted::All => Some(self.schema().clone()),
+            Wanted::All | Wanted::Verified => Some(self.schema().clone()),
             Wanted::Keys => Some(Arc::new(self.schema().project(&[0, 1]).map_err(|error| {
                 let path = self.path.clone();
                 Error::Parquet { action: "read", path, source: error.into() }
@@ -150,23 +170,27 @@ impl ParquetFile {
     fn mask(&self, wanted: Wanted<'_>) -> ProjectionMask {
         let schema = self.metadata.parquet_schema();
         match wanted {
-            Wanted::All => ProjectionMask::all(),
+            Wanted::All | Wanted::Verified => ProjectionMask::all(),
             Wanted::Keys => ProjectionMask::roots(schema, [0, 1]),
             Wanted::Leaves(leaves) => ProjectionMask::leaves(schema, leaves.iter().copied()),
         }
     }
 
     /// Reads all chunks of a row group in one go.
-    fn read_whole(&self, index: usize) -> Result<Vec<(u64, Bytes)>> {
+    fn read_whole(&self, index: usize, wanted: Wanted<'_>) -> Result<Vec<Part>> {
         let leaves = &self.groups[index].leaves;
         let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else { return Ok(Vec::new()) };
         let start = first.bytes.start;
         let all = self.read(start..last.bytes.end)?;
-        for (leaf, place) in leaves.iter().enumerate() {
-            let chunk = (place.bytes.start - start) as usize..(place.bytes.end - start) as usize;
-            self.check_chunk(index, leaf, &all[chunk])?;
-        }
-        Ok(vec![(start, all)])
+        let chunk = |(leaf, place): (usize, &Leaf)| {
+            let bytes = all.slice((place.bytes.start - start) as usize..(place.bytes.end - start) as usize);
+            self.check_chunk(index, leaf, &bytes)?;
+            if wanted == Wanted::Verified {
+                self.check_pages_of(index, leaf, &bytes)?;
+            }
+            Ok(Part { leaf, start: place.bytes.start, bytes })
+        };
+        leaves.iter().enumerate().map(chunk).collect()
     }
 
     /// Reads some chunks of a row group, whole or by pages.
@@ -176,11 +200,11 @@ impl ParquetFile {
         rows: &[Range<usize>],
         is_whole: bool,
         wanted: Wanted<'_>,
-    ) -> Result<Vec<(u64, Bytes)>> {
+    ) -> Result<Vec<Part>> {
         let mut parts = Vec::new();
         for (leaf, place) in self.groups[index].leaves.iter().enumerate() {
             let is_wanted = match wanted {
-                Wanted::All => true,
+                Wanted::All | Wanted::Verified => true,
                 Wanted::Keys => self.is_key_leaf(leaf),
                 Wanted::Leaves(leaves) => leaves.contains(&leaf),
             };
@@ -188,7 +212,7 @@ impl ParquetFile {
                 continue;
             }
             if is_whole {
-                parts.push((place.bytes.start, self.read_chunk(index, leaf)?));
+                parts.push(Part { leaf, start: place.bytes.start, bytes: self.read_chunk(index, leaf)? });
             } else {
                 self.read_pages(index, leaf, rows, &mut parts)?;
             }
@@ -203,15 +227,30 @@ impl ParquetFile {
         Ok(bytes)
     }
 
-    /// Refuses pages that are not worth the room that they ask for (clause PQ-12).
-    fn check_weight(&self, index: usize, parts: &[(u64, Bytes)]) -> Result<()> {
+    /// Refuses pages that are not worth the room that they ask for (clause PQ-12), or do not end where the page index has
+    /// the end of them.
+    fn check_weight(&self, index: usize, parts: &[Part]) -> Result<()> {
         let mut sum = 0_u64;
-        for (start, bytes) in parts {
-            let weight = weight_of_pages(bytes).ok_or_else(|| {
-                let found = format!("row group {index}, bytes at {start} that are no pages");
-                self.damage(found, "pages, one behind the other".to_owned())
-            })?;
-            sum = sum.saturating_add(weight);
+        for Part { leaf, start, bytes } in parts {
+            let (place, pages) = (&self.groups[index].leaves[*leaf], self.pages(index, *leaf)?);
+            let mut at = 0;
+            while at < bytes.len() {
+                let here = start + at as u64;
+                let (weight, length) = weigh_page(&bytes[at..]).ok_or_else(|| {
+                    let found = format!("{}, bytes at {here} that are no page", self.place(index, *leaf));
+                    self.damage(found, "a page".to_owned())
+                })?;
+                let number = pages.partition_point(|page| (page.offset as u64) < here);
+                let end = match pages.get(number).filter(|page| page.offset as u64 == here) {
+                    Some(page) => here + page.compressed_page_size as u64,
+                    None => place.dictionary_end.unwrap_or(here),
+                };
+                if here + length as u64 != end {
+                    let found = format!("{}, a page of {length} bytes at {here}", self.place(index, *leaf));
+                    return Err(self.damage(found, format!("its end at {end}")));
+                }
+                (sum, at) = (sum.saturating_add(weight), at + length);
+            }
         }
         if sum > MAX_WEIGHT {
             let found = format!("row group {index} with pages that weigh {sum}");
@@ -237,7 +276,7 @@ impl ParquetFile {
         index: usize,
         leaf: usize,
         rows: &[Range<usize>],
-        parts: &mut Vec<(u64, Bytes)>,
+        parts: &mut Vec<Part>,
     ) -> Result<()> {
         let place = &self.groups[index].leaves[leaf];
         let pages = self.pages(index, leaf)?;
@@ -245,7 +284,7 @@ impl ParquetFile {
         if let Some(end) = place.dictionary_end {
             let bytes = self.read(place.bytes.start..end)?;
             self.check_page(&bytes, hash, || format!("{}, dictionary", self.place(index, leaf)))?;
-            parts.push((place.bytes.start, bytes));
+            parts.push(Part { leaf, start: place.bytes.start, bytes });
             hash += 1;
         }
         for run in page_runs(pages, rows) {
@@ -260,9 +299,26 @@ impl ParquetFile {
                     format!("{}, page {number}", self.place(index, leaf))
                 })?;
             }
-            parts.push((start, all));
+            parts.push(Part { leaf, start, bytes: all });
         }
         Ok(())
+    }
+
+    /// Checks the hash of each page of a whole chunk.
+    fn check_pages_of(&self, index: usize, leaf: usize, chunk: &[u8]) -> Result<()> {
+        let place = &self.groups[index].leaves[leaf];
+        let at = |offset: u64| (offset - place.bytes.start) as usize;
+        let dictionary = place.dictionary_end.map(|end| 0..at(end));
+        let pages = self.pages(index, leaf)?.iter().map(|page| {
+            let start = at(page.offset as u64);
+            start..start + page.compressed_page_size as usize
+        });
+        let mut all = dictionary.into_iter().chain(pages).zip(place.first_hash..);
+        all.try_for_each(|(page, hash)| {
+            self.check_page(&chunk[page.clone()], hash, || {
+                format!("{}, a page at {}", self.place(index, leaf), place.bytes.start + page.start as u64)
+            })
+        })
     }
 
     fn check_page(&self, bytes: &[u8], hash: usize, place: impl Fn() -> String) -> Result<()> {

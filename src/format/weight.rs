@@ -19,17 +19,12 @@ pub(super) fn weight(uncompressed_bytes: u64, values: u64) -> u64 {
     uncompressed_bytes.saturating_add(values.saturating_mul(VALUE_WEIGHT))
 }
 
-/// Adds up what pages weigh that lie one behind the other; `None` if they are no pages.
-pub(super) fn weight_of_pages(mut pages: &[u8]) -> Option<u64> {
-    let mut sum = 0_u64;
-    while !pages.is_empty() {
-        let mut input = Thrift::new(pages);
-        let page = page(&mut input)?;
-        sum = sum.saturating_add(weight(page.uncompressed_bytes, page.values));
-        input.pass(page.compressed_bytes)?;
-        pages = input.left;
-    }
-    Some(sum)
+/// Returns what the page at the start of some bytes weighs, and its length with its header; `None` if there is none.
+pub(super) fn weigh_page(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut input = Thrift::new(bytes);
+    let page = page(&mut input)?;
+    input.pass(page.compressed_bytes)?;
+    Some((weight(page.uncompressed_bytes, page.values), bytes.len() - input.left.len()))
 }
 
 /// Returns about what an array weighs whose rows take so many bytes in memory.
@@ -130,6 +125,16 @@ mod tests {
         // Three encodings, statistics with two texts, the end of the inner and of the outer header, two bytes.
         let rest = [0x15, 0, 0x15, 6, 0x15, 6, 0x1C, 0x18, 1, b'a', 0x18, 0, 0, 0, 0, 1, 2];
         [head.concat(), rest.to_vec()].concat()
+    }
+
+    /// What pages weigh that lie one behind the other.
+    fn weight_of_pages(mut pages: &[u8]) -> Option<u64> {
+        let mut sum = 0;
+        while !pages.is_empty() {
+            let (weight, length) = weigh_page(pages)?;
+            (sum, pages) = (sum + weight, &pages[length..]);
+        }
+        Some(sum)
     }
 
     /// Clause PQ-12.

@@ -148,6 +148,11 @@ impl StateFile {
         self.inner.file.read_row_group(index)
     }
 
+    /// Reads a row group whole, and checks all that the footer says of it.
+    pub(super) fn verify_row_group(&self, index: usize) -> Result<RecordBatch> {
+        self.inner.file.verify_row_group(index)
+    }
+
     /// Marks the rows of a batch of this file whose keys a newer layer has, written anew or removed; `None` if there
     /// are none. Such rows are no part of the state (clause LY-4).
     ///

@@ -130,7 +130,7 @@ impl<'a> Cursor<'a> {
         self.ends.clear();
         self.row = 0;
         let batch = match self.sample {
-            None => self.file.read_row_group(index),
+            None => self.file.verify_row_group(index),
             Some(sample) => {
                 let rows = self.sampled(index, sample);
                 if rows.as_ref().is_ok_and(Vec::is_empty) {

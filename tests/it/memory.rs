@@ -1,11 +1,16 @@
 //! What the largest state that the format allows, and files that were made to harm, take of memory when they are read.
 
+use crate::fixtures::forge::forge_one_group;
 use crate::heap::peak_bytes;
-use arrow::array::{ArrayRef, ListArray, MapArray, StringArray, StructArray, UInt8Array, UInt32Array};
+use crate::sample;
+use arrow::array::{
+    ArrayRef, ListArray, MapArray, RecordBatch, StringArray, StructArray, UInt8Array, UInt32Array,
+};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::DataType as ArrowType;
-use pitlane::model::{DataType, Schema, SchemaVersion, arrow_type};
-use pitlane::savepoint::{Depth, Report, Savepoint, SavepointWriter, salvage, verify};
+use pitlane::format::StateColumns;
+use pitlane::model::{DataType, FileEntry, MaxParallelism, Schema, SchemaVersion, StateKind, arrow_type};
+use pitlane::savepoint::{Depth, Report, Savepoint, SavepointWriter, publish, salvage, seal, verify};
 use pitlane::storage::{MemoryStore, Store};
 use std::path::Path;
 use std::process::Command;
@@ -126,4 +131,54 @@ fn the_largest_values_and_files_that_lie_take_no_more_memory_than_is_said() {
     println!("{said}");
     let is_right = child.status.success() && said.contains("all measured");
     assert!(is_right, "{said}{}", String::from_utf8_lossy(&child.stderr));
+}
+
+/// Writes a list of texts of a mebibyte that are all alike, `columns` of them in each element: the file has each once, in
+/// a dictionary.
+fn alike(store: &MemoryStore, columns: usize) -> Savepoint {
+    const PIECE: usize = 64;
+    const PIECES: usize = 48;
+    let value = DataType::Tuple(vec![DataType::String; columns]);
+    let shape = StateColumns {
+        kind: StateKind::List,
+        key: None,
+        value: value.clone(),
+        max_parallelism: MaxParallelism::DEFAULT,
+        touched: false,
+    };
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20); PIECE]));
+    let ArrowType::Struct(fields) = arrow_type(&value) else { panic!("a struct") };
+    let values: ArrayRef = Arc::new(StructArray::new(fields, vec![text; columns], None));
+    let piece = |piece: usize| {
+        let numbers = (0..PIECE).map(|row| (piece * PIECE + row) as u32);
+        let numbers: ArrayRef = Arc::new(numbers.collect::<UInt32Array>());
+        RecordBatch::try_new(shape.arrow_schema(), vec![numbers, values.clone()]).unwrap()
+    };
+    let (bytes, entry) = forge_one_group(&shape, &(0..PIECES).map(piece).collect::<Vec<_>>());
+    assert!(bytes.len() < columns * (2 << 20), "{} bytes", bytes.len());
+    store.put("state/f", bytes);
+    let mut manifest = sample::write_files(&MemoryStore::new(), "", 4);
+    let list = manifest.operators.iter_mut().flat_map(|operator| &mut operator.states);
+    let list = list.filter(|state| state.kind == StateKind::List);
+    let mut list: Vec<_> = list.map(|state| state.clone()).collect();
+    list[0].schemas = vec![Schema { version: SchemaVersion(1), data_type: value }];
+    list[0].files = vec![FileEntry { path: "state/f".to_owned(), ..entry }];
+    list.truncate(1);
+    manifest.operators.truncate(1);
+    manifest.operators[0].states = list;
+    publish(store, "", &seal(&manifest)).unwrap();
+    Savepoint::open_in(Arc::new(store.clone()), "").unwrap()
+}
+
+/// Clause PQ-12: what a dictionary makes of a few bytes is refused once a column of it is beyond what an array holds.
+#[test]
+#[ignore = "takes gigabytes; alone, with --ignored --test-threads=1"]
+fn texts_that_are_all_alike_take_two_gibibytes_a_column_at_most() {
+    for columns in [1, 2] {
+        let savepoint = alike(&MemoryStore::new(), columns);
+        let (peak, report) = peak_bytes(|| verify(&savepoint, Depth::Full));
+        println!("{columns}: {} MiB, {:?}", peak >> 20, report.problems);
+        assert_eq!(report.problems.len(), 1);
+        assert!(peak < columns * (2 << 30) + MOST_BYTES, "{peak} bytes");
+    }
 }

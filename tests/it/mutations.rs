@@ -23,13 +23,33 @@ impl Numbers {
     }
 }
 
+/// A number from the environment, for longer runs by hand: `PITLANE_TEST_SEED`, and `PITLANE_TEST_CHANGES` to try.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+}
+
+/// Changes savepoints in ways that look random; of each, some bytes say how.
+fn change(golden: &[Golden], changes: u64) {
+    let seed = number("PITLANE_TEST_SEED", 3);
+    let mut numbers = Numbers(seed);
+    for change in 0..number("PITLANE_TEST_CHANGES", changes) {
+        let script = numbers.bytes();
+        let run = std::panic::AssertUnwindSafe(|| fuzz::savepoint(golden, &script));
+        if let Err(panic) = std::panic::catch_unwind(run) {
+            eprintln!("change {change} with PITLANE_TEST_SEED={seed}: {script:?}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
 #[test]
 fn a_golden_savepoint_with_any_change_is_found_damaged_or_read() {
-    let golden = Golden::all();
-    let mut numbers = Numbers(3);
-    for _ in 0..500 {
-        fuzz::savepoint(&golden, &numbers.bytes());
-    }
+    change(&Golden::all(), 300);
+}
+
+#[test]
+fn a_state_with_any_change_is_found_damaged_or_read() {
+    change(&Golden::states(&Golden::all()), 3000);
 }
 
 #[test]
