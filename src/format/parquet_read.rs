@@ -96,14 +96,14 @@ impl ParquetFile {
         self.rows(index, &[rows], wanted, count)?.whole()
     }
 
-    /// Reads several runs of rows of a row group, in order, as one batch.
+    /// Reads several runs of rows of a row group, in order, as one batch, and checks all that the footer says of them.
     ///
     /// # Panics
     ///
     /// If there is no such row group or row.
     pub(crate) fn read_runs(&self, index: usize, rows: &[Range<usize>]) -> Result<RecordBatch> {
         let count = rows.iter().map(ExactSizeIterator::len).sum();
-        self.rows(index, rows, Wanted::All, count)?.whole()
+        self.rows(index, rows, Wanted::Verified, count)?.whole()
     }
 
     /// Returns how many bytes reading some rows of a row group takes: those of the pages that hold some of them.

@@ -79,8 +79,8 @@ fn run(dir: &Path, checkpoints: Checkpoints, rate: f64) -> Result<(), Error> {
 
 /// An attempt that was stopped with a savepoint when it had read some of its input.
 fn stopped_early(dir: &Path) {
-    let running = job(&dir.join("out"), Checkpoints::off(), 2_000.0).start(&options(dir)).unwrap();
-    std::thread::sleep(Duration::from_millis(40));
+    let running = job(&dir.join("out"), Checkpoints::off(), 100.0).start(&options(dir)).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
     running.stop(Default::default()).unwrap();
     running.wait().unwrap();
     let records = written(&dir.join("out")).len();

@@ -25,19 +25,22 @@ const MOST_BYTES: usize = 2 << 29;
 /// The elements of a list that weighs as much as a value may: each counts four bytes, and there are 128 MiB.
 const ELEMENTS: usize = (32 << 20) - 64;
 
+/// The type of a value, and an array with one.
+type Sample = (DataType, ArrayRef);
+
 fn one_list(elements: ArrayRef, data_type: &DataType) -> ArrayRef {
     let ArrowType::List(field) = arrow_type(data_type) else { panic!("a list") };
     Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([elements.len()]), elements, None))
 }
 
 /// A list of a great many elements that are not there.
-fn absent() -> (DataType, ArrayRef) {
+fn absent() -> Sample {
     let data_type = DataType::List(Box::new(DataType::Option(Box::new(DataType::U8))));
     (data_type.clone(), one_list(Arc::new(UInt8Array::new_null(ELEMENTS)), &data_type))
 }
 
 /// A map of a great many numbers.
-fn numbers() -> (DataType, ArrayRef) {
+fn numbers() -> Sample {
     let data_type = DataType::Map(Box::new(DataType::U32), Box::new(DataType::U8));
     let ArrowType::Map(field, _) = arrow_type(&data_type) else { panic!("a map") };
     let ArrowType::Struct(fields) = field.data_type() else { panic!("entries") };
@@ -51,19 +54,19 @@ fn numbers() -> (DataType, ArrayRef) {
 }
 
 /// One text.
-fn text() -> (DataType, ArrayRef) {
+fn text() -> Sample {
     (DataType::String, Arc::new(StringArray::from(vec!["abcdefg ".repeat(ELEMENTS / 2)])))
 }
 
 /// Texts in a list, no two alike.
-fn texts() -> (DataType, ArrayRef) {
+fn texts() -> Sample {
     let data_type = DataType::List(Box::new(DataType::String));
     let elements: StringArray = (0..ELEMENTS / 4).map(|n| Some(format!("{n:08x}"))).collect();
     (data_type.clone(), one_list(Arc::new(elements), &data_type))
 }
 
 /// Writes two rows with the value, for a row group may have two of them.
-fn written(store: &Arc<dyn Store>, (data_type, value): (DataType, ArrayRef)) {
+fn written(store: &Arc<dyn Store>, (data_type, value): Sample) {
     let writer = SavepointWriter::create_in(store.clone(), "sp", "large").unwrap();
     let schema = Schema { version: SchemaVersion(1), data_type };
     let mut state = writer.keyed_columns("op", "state", DataType::U8, schema).unwrap();
@@ -92,8 +95,7 @@ fn child_that_measures_what_reading_takes() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    type Make = fn() -> (DataType, ArrayRef);
-    let shapes: [(&str, Make); 4] =
+    let shapes: [(&str, fn() -> Sample); 4] =
         [("absent", absent), ("numbers", numbers), ("text", text), ("texts", texts)];
     for (name, make) in shapes {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -195,6 +195,7 @@ const BROKEN: &[(&str, Kept, Kept)] = &[
     ("v1-newer-major", None, None),
     ("v1-no-manifest", None, None),
     ("v1-not-utf8", Some((0, 6)), Some((0, 6))),
+    ("v1-page-hash", Some((6, 0)), Some((6, 0))),
     ("v1-page-index-bit-flip", Some((0, 6)), Some((0, 6))),
     ("v1-path-escape", None, None),
     ("v1-path-twice", None, None),
