@@ -147,6 +147,7 @@ fn alike(store: &MemoryStore, columns: usize) -> Savepoint {
         value: value.clone(),
         max_parallelism: MaxParallelism::DEFAULT,
         touched: false,
+        quarantined: false,
     };
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1 << 20); PIECE]));
     let ArrowType::Struct(fields) = arrow_type(&value) else { panic!("a struct") };
