@@ -193,7 +193,10 @@ fn a_migration_that_cannot_answer_says_for_which_value() {
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "-7 is before 1970");
     assert_eq!(
         error.hint().as_deref(),
-        Some("make the migration answer for this value; nothing was changed, the savepoint is intact")
+        Some(
+            "make the migration answer for this value, or go on without such keys: `--quarantine-failing-keys`; nothing \
+             was changed, the savepoint is intact"
+        )
     );
     // A later step fails, too; the value is shown as it was stored.
     let values = alarm().route(&schema(2, V2::data_type())).unwrap();

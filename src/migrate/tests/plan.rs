@@ -187,8 +187,9 @@ refused: the job cannot start from this savepoint; nothing was changed
     );
     let error = plan.to_result().unwrap_err();
     assert_eq!(
-        error.to_string(),
-        "operator `alarm`, state `activation`: value.at: found i64, wanted i32: not every i64 fits into i32"
+        error.to_string().replace('\u{2009}', " "),
+        "operator `alarm`, state `activation`: value.at: found i64, wanted i32: not every i64 fits into i32, in 18 204 \
+         rows of version 1"
     );
     assert_eq!(
         error.hint().as_deref(),
