@@ -133,7 +133,8 @@ impl Samples {
         let end = self.disk.last().map_or(Duration::ZERO, |(at, _)| *at);
         let of_disk =
             |of: fn(&Disk) -> u64| self.disk.iter().map(|(at, disk)| (*at, of(disk) as f64)).collect();
-        let kinds: [(&str, &str, Vec<(Duration, f64)>); 7] = [
+        type Kind = (&'static str, &'static str, Vec<(Duration, f64)>);
+        let kinds: [Kind; 7] = [
             ("memory", "MiB", self.memory.clone()),
             ("checkpoints", "", of_disk(|disk| disk.checkpoints)),
             ("their files", "", of_disk(|disk| disk.checkpoint_files)),
