@@ -2,6 +2,7 @@
 
 use crate::connectors::{Prepare, Sink, SinkContext, SinkWriter, Transaction};
 use crate::error::{Error, Result};
+use crate::model::OperatorUid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +23,8 @@ struct Written<T> {
 
 #[derive(Debug)]
 struct Staged<T> {
+    /// The operator that wrote it: a job may have several that write to one output.
+    uid: OperatorUid,
     attempt: u64,
     epoch: u64,
     records: Vec<T>,
@@ -90,7 +93,9 @@ impl<T: Clone + Send + 'static> Sink<T> for Output<T> {
 
     fn abort_others(&self, context: &SinkContext, listed: &[Transaction]) -> Result<()> {
         let is_listed = |name: &String| listed.iter().any(|transaction| transaction.target == *name);
-        self.written().staged.retain(|name, staged| staged.attempt >= context.attempt || is_listed(name));
+        self.written().staged.retain(|name, staged| {
+            staged.uid != context.uid || staged.attempt >= context.attempt || is_listed(name)
+        });
         Ok(())
     }
 
@@ -127,7 +132,7 @@ impl<T: Clone + Send + 'static> SinkWriter<T> for Writer<T> {
             records: records.len() as u64,
             size_bytes: 0,
         };
-        let staged = Staged { attempt: *attempt, epoch, records };
+        let staged = Staged { uid: uid.clone(), attempt: *attempt, epoch, records };
         self.output.written().staged.insert(name, staged);
         Ok(Box::new(move || Ok(vec![transaction])))
     }
@@ -136,7 +141,7 @@ impl<T: Clone + Send + 'static> SinkWriter<T> for Writer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{JobName, OperatorUid};
+    use crate::model::JobName;
 
     fn context(attempt: u64) -> SinkContext {
         SinkContext {
@@ -161,6 +166,10 @@ mod tests {
         output.commit(&first).unwrap();
         output.commit(&first).unwrap();
         assert_eq!(output.take(), [10]);
+        // Another operator that writes to it says nothing about this one.
+        let other = SinkContext { uid: OperatorUid::new("more").unwrap(), ..context(2) };
+        output.abort_others(&other, &[]).unwrap();
+        assert!(output.is_staged(1, 2));
         output.abort_others(&context(2), &[]).unwrap();
         assert!(matches!(output.commit(&second), Err(Error::StagedOutputMissing { records: 1, .. })));
         assert!(output.take().is_empty());

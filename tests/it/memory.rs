@@ -95,7 +95,8 @@ fn child_that_measures_what_reading_takes() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let shapes: [(&str, fn() -> Sample); 4] =
+    type Make = fn() -> Sample;
+    let shapes: [(&str, Make); 4] =
         [("absent", absent), ("numbers", numbers), ("text", text), ("texts", texts)];
     for (name, make) in shapes {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -60,7 +60,7 @@ impl<E> Tape<E> {
     }
 
     fn has_been_read(&self, until: usize) -> bool {
-        self.0.read.load(SeqCst) == until
+        (until..usize::MAX).contains(&self.0.read.load(SeqCst))
     }
 
     fn wait_until_read(&self, running: &JobHandle, until: usize) {
@@ -95,9 +95,10 @@ impl<E: Record + Sync> SplitReader<E> for Reader<E> {
         let reel = &*self.tape.0;
         let gate = reel.gate.load(SeqCst);
         let end = gate.min(self.next + max);
-        out.records.extend_from_slice(&reel.events[self.next..end]);
-        self.next = end;
-        reel.read.store(end, SeqCst);
+        // A commit of which nobody heard may lie behind the gate.
+        out.records.extend_from_slice(&reel.events[self.next.min(end)..end]);
+        self.next = self.next.max(end);
+        reel.read.store(self.next, SeqCst);
         Ok(match end < gate {
             true => Polled::Ready,
             false if reel.ends.load(SeqCst) => Polled::End,
