@@ -55,7 +55,7 @@ impl Trouble {
         Self {
             workers: 1 + random.below(3) as usize,
             rate: 1_200.0,
-            fault: fails.then(|| (Fault::ALL[random.below(5) as usize], random.below(180) as usize)),
+            fault: fails.then(|| (Fault::ALL[random.below(5) as usize], random.below(90) as usize)),
             panic: panics.then(|| random.below(120)),
             delay: (5 + random.below(40), random.below(3_000)),
             stop_after_ms: stops.then(|| random.below(150)),
