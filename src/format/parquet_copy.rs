@@ -12,10 +12,12 @@ use arrow::datatypes::Field;
 use bytes::buf::Reader;
 use bytes::{Buf as _, Bytes};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
+use parquet::basic::SortOrder;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -92,7 +94,10 @@ impl ParquetFile {
             .set_repetition_level_histogram(old.repetition_level_histogram().cloned())
             .set_definition_level_histogram(old.definition_level_histogram().cloned());
         if let Some(statistics) = old.statistics() {
-            metadata = metadata.set_statistics(statistics.clone());
+            metadata = metadata.set_statistics(as_written(statistics.clone(), to.sort_order()));
+        }
+        if let Some(encodings) = old.page_encoding_stats() {
+            metadata = metadata.set_page_encoding_stats(encodings.clone());
         }
         self.pages(row_group, leaf)?;
         let index = self.metadata.metadata().page_index();
@@ -105,6 +110,23 @@ impl ParquetFile {
             offset_index: index.and_then(|index| index.offset_index(row_group, leaf)).cloned(),
         };
         Ok((close, Chunk { start: range.start, bytes }))
+    }
+}
+
+/// Returns statistics that were read as the writer has them, which repeats those of signed numbers where older readers
+/// look: so that a file of copied chunks is, to the byte, the one that was copied.
+fn as_written(statistics: Statistics, order: SortOrder) -> Statistics {
+    let is_signed = order.is_signed();
+    match statistics {
+        Statistics::Int32(s) => Statistics::Int32(s.with_backwards_compatible_min_max(is_signed)),
+        Statistics::Int64(s) => Statistics::Int64(s.with_backwards_compatible_min_max(is_signed)),
+        Statistics::Float(s) => Statistics::Float(s.with_backwards_compatible_min_max(is_signed)),
+        Statistics::Double(s) => Statistics::Double(s.with_backwards_compatible_min_max(is_signed)),
+        Statistics::ByteArray(s) => Statistics::ByteArray(s.with_backwards_compatible_min_max(is_signed)),
+        Statistics::FixedLenByteArray(s) => {
+            Statistics::FixedLenByteArray(s.with_backwards_compatible_min_max(is_signed))
+        }
+        other @ (Statistics::Boolean(_) | Statistics::Int96(_)) => other,
     }
 }
 

@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{
-    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
 };
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::statistics::Statistics;
@@ -97,8 +97,10 @@ impl ParquetFile {
             wanted.map_err(|source| Error::Parquet { action: "describe", path: path.clone(), source })?;
         check_footer(&tail).map_err(|(found, wanted)| damage(found, wanted))?;
         let sparse = Sparse::new(entry.size_bytes, vec![(tail_start, tail.clone())]);
-        let metadata =
-            guarded(&path, "the footer", || ParquetMetaDataReader::new().parse_and_finish(&sparse))?;
+        // Chunks that are copied keep what the footer says of their pages.
+        let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+        let reader = ParquetMetaDataReader::new().with_metadata_options(Some(options));
+        let metadata = guarded(&path, "the footer", || reader.parse_and_finish(&sparse))?;
         let found = metadata.file_metadata().schema_descr();
         // The name of the root is any program's own.
         if found.root_schema().get_fields() != wanted.root_schema().get_fields() {

@@ -1,7 +1,7 @@
 //! The graph of a job changes: J9, an operator comes in; J10, operators go; J11, one gets another uid. What the other
 //! operators keep stays as it is, to the byte.
 
-use super::{Leg, Tape, Trip, WORKERS, files, position_of, rows, shown};
+use super::{Leg, Tape, Trip, WORKERS, chunks, position_of, rows, shown};
 use crate::dynamic_filter::{self, Event, Kind, Rule};
 use pitlane::engine::{Job, RunOptions};
 use pitlane::migrate::{Chain, Verdict, plan_savepoint};
@@ -82,7 +82,7 @@ fn j9_a_filter_comes_in_empty_heeds_its_rules_and_leaves_the_alarm_as_it_was() {
         // With as many workers as wrote it, nothing needs to lie anywhere else.
         filtered.rules.show(0, false);
         let empty = trip.taken_over(filtered.with(0), &stop.savepoint, workers);
-        assert_eq!(files(&empty, ALARM), files(&stop.savepoint, ALARM), "position {position}");
+        assert_eq!(chunks(&empty, ALARM), chunks(&stop.savepoint, ALARM), "position {position}");
         assert_eq!(empty.operator("filter").unwrap().state("muted").unwrap().entry().rows(), 0);
         // It hears of a rule, lives through a savepoint and another number of workers, and hears of the others.
         let muted = filtered.told_of(1, &empty, next);
@@ -201,7 +201,7 @@ fn j10_operators_go_by_name_and_the_rest_stays_as_it_was() {
         };
         let workers = WORKERS[position % 3];
         let taken = trip.stop_at(position, trip.job(WITHOUT), &with(workers, &stop.savepoint)).savepoint;
-        assert_eq!(files(&taken, ("counts", "count")), files(&stop.savepoint, ("counts", "count")));
+        assert_eq!(chunks(&taken, ("counts", "count")), chunks(&stop.savepoint, ("counts", "count")));
         assert!(taken.operator("sums").is_err() && taken.operator("greatest").is_err());
         for workers in WORKERS {
             let end = trip.run(trip.job(WITHOUT), &with(workers, &stop.savepoint)).unwrap();

@@ -15,7 +15,7 @@ use pitlane::engine::{Job, JobHandle, RunOptions};
 use pitlane::migrate::{Chain, MigrationStatus, status};
 use pitlane::model::SourcePosition;
 use pitlane::rewrite::{MigrationFile, Options, Rewrite, run_to};
-use pitlane::savepoint::{Depth, Savepoint, verify};
+use pitlane::savepoint::{Depth, Savepoint, StateFile, verify};
 use pitlane::testing::{Bench, Output};
 use pitlane::{Error, Key, Result, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -271,10 +271,16 @@ fn rows<K: Key + Ord + Debug, S: State + Debug>(
     rows
 }
 
-/// The files of a state by their content, each with its rows, whatever they are called.
-fn files(savepoint: &Savepoint, (uid, state): (&str, &str)) -> BTreeSet<(String, u64)> {
+/// The encoded columns of a state by their hashes, each row group with its rows, whatever file it lies in.
+fn chunks(savepoint: &Savepoint, (uid, state): (&str, &str)) -> BTreeSet<(Vec<u128>, usize)> {
     let state = savepoint.operator(uid).unwrap().state(state).unwrap();
-    state.entry().files.iter().map(|file| (file.sha256.to_string(), file.rows)).collect()
+    let files = (0..state.entry().files.len()).map(|index| state.file(index).unwrap());
+    let groups = |file: StateFile| {
+        let hashes = |(index, rows)| (file.chunk_hashes(index).to_vec(), rows);
+        let rows = file.row_groups().iter().map(|group| group.rows).enumerate();
+        rows.map(hashes).collect::<Vec<_>>()
+    };
+    files.flat_map(groups).collect()
 }
 
 /// How many rows of a state have which schema version.
