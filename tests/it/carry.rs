@@ -6,7 +6,7 @@ use pitlane::connectors::Generator;
 use pitlane::engine::{Checkpoints, Clock, Job, JobHandle, RunOptions};
 use pitlane::migrate::Chain;
 use pitlane::savepoint::{Depth, Savepoint, verify};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,13 @@ fn row_groups(image: impl AsRef<Path>) -> BTreeMap<Vec<u128>, u64> {
     groups
 }
 
+/// The files of the state, by the hashes of their bytes.
+fn files(image: impl AsRef<Path>) -> BTreeSet<String> {
+    let savepoint = Savepoint::open(image.as_ref()).unwrap();
+    let state = savepoint.operator("count").unwrap().state("times").unwrap();
+    state.entry().files.iter().map(|file| file.sha256.to_string()).collect()
+}
+
 fn carried(running: &JobHandle) -> u64 {
     running.status().last_checkpoint.unwrap().carried_rows
 }
@@ -98,6 +105,7 @@ fn row_groups_that_nobody_touches_are_copied_as_they_lie_and_the_others_are_take
     // The key of the new record lies beside them, in a file of its own.
     assert_eq!(all, KEYS);
     assert!(source.iter().all(|(hashes, rows)| row_groups(&same.path).get(hashes) == Some(rows)));
+    assert!(files(&first).is_subset(&files(&same.path)), "the file around them is another one");
     assert_eq!(rows(&same.path), every_key_once());
 
     // One of which a row is touched is not, and neither are those that two workers have rows of.
