@@ -168,7 +168,8 @@ fn an_idle_split_is_waited_for_again_from_its_next_record_on() {
         wait_for_watermark(&running, 400);
         // Everybody idle: the furthest counts, whoever was idle last.
         let began = Instant::now();
-        while watermark(&running) != Some(500) {
+        let are_quiet = |source: &SourceStatus| source.splits.iter().all(|split| split.idle);
+        while watermark(&running) != Some(500) || !are_quiet(&wait_for(&running, |_| true)) {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", running.status().sources);
             wait(QUIET);
             std::thread::sleep(Duration::from_millis(20));
