@@ -202,15 +202,15 @@ impl Kept for B2 {
 /// Starts the process as a job, and returns what it prints: numbers.
 fn start(role: &str, keys: u64, dir: &Path) -> Vec<f64> {
     let program = std::env::current_exe().expect("the program has a name");
-    // The state must be the same each time: what a turn writes into the history is taken back.
-    let history = dir.join("data").join(JOB).join("history");
-    let copy = dir.join("history");
+    // The state must be the same each time: what a turn writes and removes is taken back.
+    let kept = dir.join("data").join(JOB);
+    let copy = dir.join("kept");
     if role.ends_with("fill") || role.ends_with("steady") {
     } else if copy.exists() {
-        std::fs::remove_dir_all(&history).expect("the history can be removed");
-        copy_dir(&copy, &history);
+        std::fs::remove_dir_all(&kept).expect("what a turn left can be removed");
+        copy_dir(&copy, &kept);
     } else {
-        copy_dir(&history, &copy);
+        copy_dir(&kept, &copy);
     }
     let output = Command::new(program)
         .args(std::env::args_os().skip(1))
