@@ -2,6 +2,7 @@
 //! a model; and a storage that fails at any call while a layer is written, linked, committed, or what it supersedes is
 //! removed.
 
+use crate::faults::Random;
 use crate::incremental::{self, check_retained, files_of, retained};
 use pitlane::connectors::{Polled, Source, SplitReader, Taken};
 use pitlane::engine::{
@@ -143,22 +144,6 @@ impl Kept {
             Act::Take(name) => drop(self.map.remove(&name)),
         }
         Seen { n: op.n, value: self.value, short: self.short(now_ms), map: self.map.clone() }
-    }
-}
-
-/// Numbers from a seed (xorshift), so that a failure can be tried again.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
     }
 }
 

@@ -1,6 +1,7 @@
 //! Each call of the storage in an attempt fails once, in every way: what is left is the image before or the new one,
 //! whole, and no output is lost or there twice.
 
+use crate::faults::written;
 use pitlane::Error;
 use pitlane::connectors::{FileSink, Generator};
 use pitlane::engine::{Checkpoints, Job, RunOptions};
@@ -39,15 +40,6 @@ fn expected() -> Vec<(u64, u64)> {
         (0..RECORDS).for_each(|n| *counts.entry(key(split, n)).or_insert(0) += 1);
     }
     counts.into_iter().flat_map(|(key, count)| (1..=count).map(move |n| (key, n))).collect()
-}
-
-fn written(out: &Path) -> Vec<(u64, u64)> {
-    let files = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
-    let text: String =
-        files.filter(|path| path.is_file()).map(|file| std::fs::read_to_string(file).unwrap()).collect();
-    let mut lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    lines.sort_unstable();
-    lines
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -17,14 +17,14 @@ const KEYS: u64 = 40;
 const LONG: Duration = Duration::from_secs(60);
 
 /// Numbers from a seed (xorshift), so that a failure can be tried again.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -103,7 +103,8 @@ fn expected() -> Vec<(u64, u64)> {
     counts.into_iter().flat_map(|(key, count)| (1..=count).map(move |n| (key, n))).collect()
 }
 
-fn written(out: &Path) -> Vec<(u64, u64)> {
+/// The lines of all files that are visible.
+pub(crate) fn written(out: &Path) -> Vec<(u64, u64)> {
     let files = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
     let text: String =
         files.filter(|path| path.is_file()).map(|file| std::fs::read_to_string(file).unwrap()).collect();
